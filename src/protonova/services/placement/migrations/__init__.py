@@ -1,0 +1,1 @@
+"""The alembic environment of the placement database."""

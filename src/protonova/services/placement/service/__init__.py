@@ -1,0 +1,1 @@
+"""The four gRPC services: messages in, messages out, nothing decided here."""
