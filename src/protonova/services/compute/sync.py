@@ -1,0 +1,175 @@
+"""Tells the cell what guests do outside any operation, and takes away guests that nobody owns.
+
+The hypervisor owns power states. Each change a driver sees is reported; a full report of every host follows at
+start, after missed events, and now and then, so that nothing stays unseen.
+
+A guest is an orphan if and only if it carries our mark and its cell has said twice, some seconds apart, that no
+server of that id lives on this host. What happens to it is the operator's choice: `reap`, `stop`, `log`,
+`ignore`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from google.protobuf import timestamp_pb2
+
+from protonova.conductor.v1 import host_pb2, host_pb2_grpc
+from protonova.services.compute.hosts import Host, Hosts
+from protonova.services.compute.spec import power_state
+from protonova.services.compute.virt import errors as virt_errors
+from protonova.services.compute.virt.driver import GuestEvent, GuestEventKind, PowerState
+from protonova.services.runtime import context, errors
+
+LOG = logging.getLogger(__name__)
+
+_BATCH = 500
+_RETRY_SECONDS = 1.0
+
+Key = tuple[str, str]  # host, server id
+
+
+class GuestSync:
+    """A thread between the drivers' events and the cell."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        cell: host_pb2_grpc.HostServiceStub,
+        *,
+        interval: float,
+        orphan_seconds: float,
+        orphan_action: str,
+    ) -> None:
+        self._hosts = hosts
+        self._cell = cell
+        self._interval = interval
+        self._orphan_seconds = orphan_seconds
+        self._orphan_action = orphan_action
+        self._changed = threading.Condition()
+        self._news: dict[Key, host_pb2.GuestReport] = {}
+        self._resync: set[str] = {host.name for host in hosts}
+        self._suspects: dict[Key, float] = {}
+        self._stopping = False
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="guest-sync", daemon=True)
+
+    def start(self) -> None:
+        for host in self._hosts:
+            self._unsubscribe.append(host.driver.events(self._listener(host.name)))
+        self._thread.start()
+
+    def stop(self) -> None:
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+
+    def _listener(self, host: str) -> Callable[[GuestEvent], None]:
+        def heard(event: GuestEvent) -> None:
+            with self._changed:
+                if event.kind is GuestEventKind.RESYNC:
+                    self._resync.add(host)
+                else:
+                    missing = event.kind is GuestEventKind.DELETED
+                    self._news[host, event.server_id] = _report(
+                        host, event.server_id, event.power_state, missing
+                    )
+                self._changed.notify_all()
+
+        return heard
+
+    def _run(self) -> None:
+        next_full = time.monotonic() + self._interval
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._stopping or self._news or self._resync, timeout=self._until(next_full)
+                )
+                if self._stopping:
+                    return
+                news, self._news = self._news, {}
+                resync, self._resync = self._resync, set()
+            if time.monotonic() >= next_full:
+                resync = {host.name for host in self._hosts}
+                next_full = time.monotonic() + self._interval
+            try:
+                with context.use(context.internal("compute")):
+                    self._tell(news, resync)
+                    self._settle_suspects()
+            except (errors.Error, virt_errors.DriverError) as error:
+                LOG.info("Guests not reported, trying again: %s", error)
+                self._put_back(news, resync)
+
+    def _until(self, next_full: float) -> float:
+        due = [next_full, *(since + self._orphan_seconds for since in self._suspects.values())]
+        return max(0.0, min(due) - time.monotonic())
+
+    def _put_back(self, news: dict[Key, host_pb2.GuestReport], resync: set[str]) -> None:
+        """What could not be told waits; what was heard meanwhile is newer."""
+        with self._changed:
+            self._news = {**news, **self._news}
+            self._resync |= resync
+            self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_SECONDS)
+
+    def _tell(self, news: dict[Key, host_pb2.GuestReport], resync: set[str]) -> None:
+        reports = list(news.values())
+        for start in range(0, len(reports), _BATCH):
+            self._send(reports[start : start + _BATCH])
+        for name in sorted(resync):
+            host = self._hosts.get(name)
+            states = host.driver.guests()
+            self._send(
+                [_report(name, state.server_id, state.power_state) for state in states], complete_hosts=[name]
+            )
+
+    def _send(self, reports: Iterable[host_pb2.GuestReport], complete_hosts: Iterable[str] = ()) -> None:
+        request = host_pb2.ReportGuestsRequest(guests=reports, complete_hosts=complete_hosts)
+        answer = self._cell.ReportGuests(request)
+        unknown = set(answer.unknown_server_ids)
+        for report in request.guests:
+            key = (report.host, report.server_id)
+            if report.server_id in unknown and not report.missing:
+                self._suspects.setdefault(key, time.monotonic())
+            else:
+                self._suspects.pop(key, None)
+
+    def _settle_suspects(self) -> None:
+        """Asks again about guests called unknown a while ago, and acts on those that still are."""
+        now = time.monotonic()
+        for key, since in list(self._suspects.items()):
+            if now - since < self._orphan_seconds:
+                continue
+            del self._suspects[key]
+            host = self._hosts.get(key[0])
+            try:
+                state = host.driver.guest(key[1])
+            except virt_errors.GuestNotFound:
+                continue
+            answer = self._cell.ReportGuests(
+                host_pb2.ReportGuestsRequest(guests=[_report(key[0], key[1], state.power_state)])
+            )
+            if key[1] in answer.unknown_server_ids:
+                self._act(host, key[1])
+
+    def _act(self, host: Host, server_id: str) -> None:
+        if self._orphan_action == "ignore":
+            return
+        LOG.warning("Guest %s on %s has no server; action: %s", server_id, host.name, self._orphan_action)
+        if self._orphan_action == "reap":
+            host.driver.destroy(server_id)
+        elif self._orphan_action == "stop":
+            host.driver.power_off(server_id, graceful=False)
+
+
+def _report(host: str, server_id: str, state: PowerState, missing: bool = False) -> host_pb2.GuestReport:
+    observed = timestamp_pb2.Timestamp()
+    observed.GetCurrentTime()
+    return host_pb2.GuestReport(
+        host=host, server_id=server_id, power_state=power_state(state), missing=missing, observed_at=observed
+    )

@@ -1,0 +1,202 @@
+"""What the host of a libvirt daemon can do: kind of virtualization, models, inventory, traits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from protonova.services.compute.virt import errors
+from protonova.services.compute.virt.driver import HostInventory
+
+from .domain import DISK_BUSES, NIC_MODELS, VIDEO_MODELS, HostFacts
+from .inspection import QEMU_FORMATS
+from .settings import LibvirtSettings, qemu_user
+
+LOG = logging.getLogger(__name__)
+
+# The oldest model current distributions still start on, and one QEMU emulates completely.
+EMULATED_CPU = "Nehalem"
+_ARCH_TRAITS = {"x86_64": "HW_ARCH_X86_64", "aarch64": "HW_ARCH_AARCH64", "ppc64le": "HW_ARCH_PPC64LE"}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    arch: str
+    virt_type: str
+    machine: str
+    has_uefi: bool
+    cpu_info: dict[str, Any] = field(default_factory=dict)
+    traits: frozenset[str] = frozenset()
+
+
+def discover(connection: Any, settings: LibvirtSettings) -> Capabilities:
+    """Ask once for each connection: none of it changes while a daemon runs."""
+    host = ET.fromstring(connection.getCapabilities())  # noqa: S314 - the daemon is trusted
+    arch = host.findtext("host/cpu/arch", os.uname().machine)
+    offered = {
+        domain.get("type", "")
+        for guest in host.findall("guest")
+        for element in guest.findall("arch")
+        if element.get("name") == arch
+        for domain in element.findall("domain")
+    }
+    virt_type = _virt_type(settings.virt_type, offered, arch)
+    # The older of the two x86 machine types boots as fast and has an IDE bus, which every guest can read.
+    machine = settings.machine_type or {"x86_64": "pc", "aarch64": "virt"}.get(arch, "")
+    domain = ET.fromstring(  # noqa: S314
+        connection.getDomainCapabilities(None, arch, machine or None, virt_type, 0)
+    )
+    firmware = {value.text for value in domain.findall("os/enum[@name='firmware']/value")}
+    features = _features(connection, domain, arch, virt_type)
+    topology = host.find("host/cpu/topology")
+    cpu_info = {
+        "arch": arch,
+        "model": host.findtext("host/cpu/model", ""),
+        "vendor": host.findtext("host/cpu/vendor", ""),
+        "topology": {k: int(v) for k, v in topology.items() if v.isdecimal()} if topology is not None else {},
+        "features": sorted(features),
+    }
+    traits = _traits(arch, features, domain, "efi" in firmware)
+    return Capabilities(arch, virt_type, machine, "efi" in firmware, cpu_info, traits)
+
+
+def _virt_type(wanted: str, offered: set[str], arch: str) -> str:
+    if wanted != "auto":
+        if wanted not in offered:
+            raise errors.HostRefuses(
+                f"libvirt offers no {wanted} on this host, only {', '.join(sorted(offered))}"
+            )
+        return wanted
+    if "kvm" in offered and _has_hardware(arch):
+        return "kvm"
+    if "qemu" in offered:
+        return "qemu"
+    raise errors.HostRefuses("libvirt runs no QEMU guests on this host")
+
+
+def _has_hardware(arch: str) -> bool:
+    """A KVM device can be there without virtualization in the CPU; guests do not get far on such."""
+    if not os.access("/dev/kvm", os.F_OK):
+        return False
+    if arch != "x86_64":
+        return True
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return bool({"vmx", "svm"} & set(line.split()))
+    return False
+
+
+def _features(connection: Any, domain: ET.Element, arch: str, virt_type: str) -> set[str]:
+    """Features a guest's CPU can have here."""
+    model = domain.find("cpu/mode[@name='host-model']")
+    if model is None or model.get("supported") != "yes":
+        return set()
+    cpu = ET.Element("cpu", mode="custom", match="exact")
+    cpu.extend(list(model))
+    try:
+        expanded = connection.baselineHypervisorCPU(
+            None,
+            arch,
+            None,
+            virt_type,
+            [ET.tostring(cpu, encoding="unicode")],
+            libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES,
+        )
+    except libvirt.libvirtError as error:
+        LOG.info("The features of the CPU are not known: %s", error)
+        return set()
+    found = ET.fromstring(expanded).findall("feature")  # noqa: S314
+    return {f.get("name", "") for f in found if f.get("policy", "require") != "disable"}
+
+
+def _traits(arch: str, features: set[str], domain: ET.Element, uefi: bool) -> frozenset[str]:
+    import os_traits
+
+    known = set(os_traits.get_traits())
+    buses = {v.text for v in domain.findall("devices/disk/enum[@name='bus']/value")}
+    video = {v.text for v in domain.findall("devices/video/enum[@name='modelType']/value")}
+    wanted = {"COMPUTE_NODE", _ARCH_TRAITS.get(arch, "")}
+    wanted |= {f"COMPUTE_IMAGE_TYPE_{name.upper()}" for name in QEMU_FORMATS}
+    wanted |= {f"COMPUTE_STORAGE_BUS_{bus.upper()}" for bus in DISK_BUSES if bus in buses}
+    wanted |= {f"COMPUTE_NET_VIF_MODEL_{model.upper()}" for model in NIC_MODELS}
+    wanted |= {
+        f"COMPUTE_GRAPHICS_MODEL_{model.upper()}" for model in VIDEO_MODELS if model in video | {"none"}
+    }
+    wanted |= {"COMPUTE_FIRMWARE_BIOS"} | ({"COMPUTE_FIRMWARE_UEFI"} if uefi else set())
+    for feature in features:
+        name = feature.upper().replace("-", "_").replace(".", "")
+        wanted |= {f"HW_CPU_X86_{name}", f"HW_CPU_X86_{feature.upper().replace('-', '_').replace('.', '_')}"}
+    return frozenset(wanted & known)
+
+
+def facts(host: str, capabilities: Capabilities, settings: LibvirtSettings) -> HostFacts:
+    """What domain definitions depend on."""
+    emulated = capabilities.virt_type == "qemu" and capabilities.arch == "x86_64"
+    return HostFacts(
+        host=host,
+        virt_type=capabilities.virt_type,
+        arch=capabilities.arch,
+        machine=capabilities.machine,
+        cpu_model=settings.cpu_model or (EMULATED_CPU if emulated else ""),
+        cache=settings.disk_cachemode or _cache_mode(settings.state_path, capabilities.virt_type),
+        vnc_listen=settings.vnc_listen,
+        run_as=qemu_user(settings),
+        has_uefi=capabilities.has_uefi,
+    )
+
+
+def _cache_mode(directory: Path, virt_type: str) -> str:
+    """Past the page cache where the file system can do it and the guest is fast enough to gain from it."""
+    if virt_type == "qemu":
+        return "writeback"
+    probe = directory / f".direct.{os.getpid()}"
+    try:
+        descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY | getattr(os, "O_DIRECT", 0), 0o600)
+    except OSError:
+        return "writeback"
+    finally:
+        probe.unlink(missing_ok=True)
+    os.close(descriptor)
+    return "none"
+
+
+def inventory(connection: Any, capabilities: Capabilities, settings: LibvirtSettings) -> HostInventory:
+    settings.state_path.mkdir(parents=True, exist_ok=True)
+    disk = shutil.disk_usage(settings.state_path)
+    info = connection.getInfo()
+    return HostInventory(
+        hostname=connection.getHostname(),
+        hypervisor_type=connection.getType(),
+        hypervisor_version=connection.getVersion(),
+        vcpus=info[2],
+        memory_mb=_memory_mb(settings.uri) or info[1],
+        disk_gb=disk.total >> 30,
+        reserved_vcpus=settings.reserved_vcpus,
+        reserved_memory_mb=settings.reserved_memory_mb,
+        reserved_disk_gb=settings.reserved_disk_gb,
+        cpu_allocation_ratio=settings.cpu_allocation_ratio,
+        memory_allocation_ratio=settings.memory_allocation_ratio,
+        disk_allocation_ratio=settings.disk_allocation_ratio,
+        free_disk_gb=disk.free >> 30,
+        architecture=capabilities.arch,
+        cpu_info=capabilities.cpu_info,
+        traits=capabilities.traits,
+        supported_instances=((capabilities.arch, capabilities.virt_type, "hvm"),),
+    )
+
+
+def _memory_mb(uri: str) -> int:
+    """The kernel's own figure where the daemon is on this machine: libvirt counts NUMA nodes only."""
+    if uri not in ("qemu:///system", "qemu:///session"):
+        return 0
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return 0
