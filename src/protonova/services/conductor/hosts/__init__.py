@@ -1,0 +1,1 @@
+"""Hosts of the cell: what their agents report, what operators decide, what the scheduler is told."""

@@ -1,0 +1,1 @@
+"""The schema of the cell database, revision by revision."""

@@ -1,0 +1,1 @@
+"""Servers as the cell database keeps them: writing, finding, listing, watching."""

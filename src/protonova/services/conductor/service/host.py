@@ -1,0 +1,64 @@
+"""HostService: agents report here, operators steer hosts, the scheduler watches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+from sqlalchemy.engine import Connection
+
+from protonova.conductor.v1 import host_pb2 as pb
+from protonova.conductor.v1 import host_pb2_grpc
+from protonova.services.conductor.cell import Cell
+from protonova.services.conductor.hosts import guests, services
+from protonova.services.conductor.hosts.watching import HostWatching
+
+
+class HostServicer(host_pb2_grpc.HostServiceServicer):
+    def __init__(self, cell: Cell, watching: HostWatching) -> None:
+        self._cell = cell
+        self._watching = watching
+
+    def ReportHosts(
+        self, request: pb.ReportHostsRequest, context: grpc.ServicerContext
+    ) -> pb.ReportHostsResponse:
+        hosts = self._cell.hosts
+
+        def take(connection: Connection) -> list[str]:
+            hosts.take(connection, request.hosts)
+            return hosts.beat(connection, request.unchanged_hosts)
+
+        return pb.ReportHostsResponse(unknown_hosts=self._cell.db.write(take))
+
+    def ReportGuests(
+        self, request: pb.ReportGuestsRequest, context: grpc.ServicerContext
+    ) -> pb.ReportGuestsResponse:
+        unknown = guests.take_reports(self._cell.db, self._cell.servers, request)
+        return pb.ReportGuestsResponse(unknown_server_ids=unknown)
+
+    def ListComputeServices(
+        self, request: pb.ListComputeServicesRequest, context: grpc.ServicerContext
+    ) -> pb.ListComputeServicesResponse:
+        return pb.ListComputeServicesResponse(services=services.list_services(self._cell.hosts, request))
+
+    def UpdateComputeService(
+        self, request: pb.UpdateComputeServiceRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateComputeServiceResponse:
+        return pb.UpdateComputeServiceResponse(service=services.update_service(self._cell.hosts, request))
+
+    def DeleteComputeService(
+        self, request: pb.DeleteComputeServiceRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteComputeServiceResponse:
+        services.delete_service(self._cell.hosts, request.id)
+        return pb.DeleteComputeServiceResponse()
+
+    def ListHypervisors(
+        self, request: pb.ListHypervisorsRequest, context: grpc.ServicerContext
+    ) -> pb.ListHypervisorsResponse:
+        found = services.list_hypervisors(self._cell.hosts, self._cell.servers, request)
+        return pb.ListHypervisorsResponse(hypervisors=found)
+
+    def WatchHosts(
+        self, request: pb.WatchHostsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchHostsResponse]:
+        return self._watching.watch(request, context)
