@@ -1,0 +1,282 @@
+"""From a create request to a plan: everything it names looked up and checked, everything it leaves open decided.
+
+What can be read from the own database is read in one snapshot; image, network and volume services are asked only
+about what the request really needs of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.protobuf.struct_pb2 import Struct
+from sqlalchemy import Connection
+
+from protonova.api.v1 import server_pb2 as pb
+from protonova.common.v1 import server_pb2
+from protonova.common.v1.flavor_pb2 import Flavor
+from protonova.common.v1.server_pb2 import BlockDevice, ImageSnapshot, NetworkRequest, Server
+from protonova.conductor.v1.server_pb2 import ServerBuild
+from protonova.scheduler.v1.scheduler_pb2 import RequestSpec
+from protonova.services.api import flavors, keypairs
+from protonova.services.api.creation import block_devices, fields, images, networks, volumes
+from protonova.services.api.creation.images import ImageLookup
+from protonova.services.api.creation.networks import NetworkSource
+from protonova.services.api.creation.volumes import VolumeSource
+from protonova.services.api.hosts import HostDirectory
+from protonova.services.api.limits import Limits
+from protonova.services.runtime import errors
+from protonova.services.runtime.config import Conf
+from protonova.services.runtime.context import RequestContext
+
+_EASY = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the own database says of what a request names."""
+
+    flavor: Flavor
+    key_data: str
+    project_limits: Mapping[str, int]
+    user_limits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`template` is what all the servers have in common; `build` what only their build needs."""
+
+    least: int
+    most: int
+    name: str
+    hostname: str
+    template: Server
+    build: ServerBuild
+    spec: RequestSpec
+    admin_password: str
+    known: Known
+
+
+class Planner:
+    def __init__(
+        self,
+        conf: Conf,
+        limits: Limits,
+        hosts: HostDirectory,
+        image_lookup: ImageLookup,
+        network_source: NetworkSource,
+        volume_source: VolumeSource,
+    ) -> None:
+        self._conf = conf
+        self._limits = limits
+        self._hosts = hosts
+        self._images = image_lookup
+        self._networks = network_source
+        self._volumes = volume_source
+
+    def look_up(
+        self, connection: Connection, request: pb.CreateServersRequest, caller: RequestContext
+    ) -> Known:
+        """Raises FLAVOR_NOT_FOUND, KEYPAIR_NOT_FOUND."""
+        key_data = ""
+        try:
+            flavor = flavors.get(connection, request.flavor_id, caller)
+            if request.key_name:
+                key_data = keypairs.get(connection, caller.user_id, request.key_name).public_key
+        except errors.NotFound as error:
+            raise errors.InvalidArgument.of(error.message, error.reason, error.facts) from None
+        if flavor.disabled:
+            raise errors.InvalidArgument(
+                f"Flavor {flavor.id} is disabled.", reason="FLAVOR_NOT_FOUND", flavor_id=flavor.id
+            )
+        project, user = self._limits.of(connection, caller.project_id, caller.user_id)
+        return Known(flavor, key_data, project, user)
+
+    def plan(self, request: pb.CreateServersRequest, caller: RequestContext, known: Known) -> Plan:
+        least, most = fields.counts(request)
+        fields.check(request, most, known.project_limits)
+        flavor = known.flavor
+        devices = block_devices.complete(
+            request.block_devices, request.image_id, flavor, self._conf.max_local_block_devices
+        )
+        from_volume = block_devices.boots_from_volume(devices)
+        image = self._image(request, caller, devices, most, flavor, from_volume)
+        if request.trusted_image_certificates and from_volume:
+            raise errors.InvalidArgument(
+                "Trusted image certificates are not for servers that boot from a volume.",
+                reason="CERTIFICATES_INVALID",
+                cause="volume_backed",
+            )
+        hints = self._hints(request.scheduler_hints)
+        zone = self._zone(request)
+        wanted_networks = networks.resolve(self._networks, request, most, caller)
+        groups = networks.security_groups(
+            self._networks, request.security_groups, len(wanted_networks), caller
+        )
+        password = request.admin_password or generated_password(self._conf.password_length)
+        template = self._template(request, caller, known, image, devices)
+        template.security_groups.extend(groups)
+        template.availability_zone = zone
+        if request.availability_zone:
+            template.pinned_availability_zone = request.availability_zone
+        template.scheduler_hints.CopyFrom(hints)
+        return Plan(
+            least=least,
+            most=most,
+            name=request.name.strip(),
+            hostname=request.hostname,
+            template=template,
+            build=_build(request, wanted_networks, password),
+            spec=self._spec(request, caller, template, zone, from_volume),
+            admin_password=password if self._conf.api.enable_instance_password else "",
+            known=known,
+        )
+
+    def _image(
+        self,
+        request: pb.CreateServersRequest,
+        caller: RequestContext,
+        devices: list[BlockDevice],
+        most: int,
+        flavor: Flavor,
+        from_volume: bool,
+    ) -> ImageSnapshot:
+        """The image the servers come from; without an id when they boot from a volume."""
+        remembered = volumes.check(
+            self._volumes, devices, most, caller, allow_multiattach=request.allow_multiattach
+        )
+        root = devices[0]
+        for index, device in enumerate(devices):
+            if device.source == block_devices.IMAGE and device is not root:
+                self._images.usable(device.image_id, caller, f"block_devices[{index}].image_id")
+        if root.source == block_devices.IMAGE:
+            image = images.snapshot(self._images.usable(root.image_id, caller, "image_id"))
+            images.check_properties(image, auto_disk_config=request.auto_disk_config, field="image_id")
+        elif remembered is not None:
+            image = remembered
+        else:
+            image = ImageSnapshot()
+        images.check_memory(image, flavor)
+        if from_volume:
+            images.check_volume_root(image, flavor, root.size_gb)
+            image.id = ""
+            return image
+        if flavor.root_gb == 0 and not request.allow_zero_disk:
+            raise errors.PermissionDenied(
+                "Only volume-backed servers are allowed for flavors with zero disk.",
+                reason="ZERO_DISK_FORBIDDEN",
+                flavor_id=flavor.id,
+            )
+        images.check_local_root(image, flavor)
+        return image
+
+    def _zone(self, request: pb.CreateServersRequest) -> str:
+        """Raises ZONE_NOT_FOUND, HOST_NOT_FOUND."""
+        zone = request.availability_zone or str(self._conf.default_schedule_zone)
+        if zone and not self._hosts.knows_zone(zone):
+            raise errors.InvalidArgument(
+                f"The requested availability zone '{zone}' is not available.",
+                reason="ZONE_NOT_FOUND",
+                zone=zone,
+            )
+        if request.host and not self._hosts.knows_host(request.host):
+            raise errors.InvalidArgument(
+                f"Compute host {request.host} could not be found.", reason="HOST_NOT_FOUND", host=request.host
+            )
+        if request.node and not self._hosts.knows_node(request.node, request.host):
+            raise errors.InvalidArgument(
+                f"Compute node {request.node} could not be found.",
+                reason="HOST_NOT_FOUND",
+                host=request.host,
+                node=request.node,
+            )
+        return zone
+
+    def _hints(self, wanted: Struct) -> Struct:
+        """Hints for the scheduler, without those that are internal by name. Raises GROUP_NOT_FOUND."""
+        hints = Struct()
+        for name, value in wanted.fields.items():
+            if not name.startswith("_nova"):
+                hints.fields[name].CopyFrom(value)
+        if "group" in hints.fields:
+            group = hints.fields["group"]
+            named = group.string_value or (
+                group.list_value.values[0].string_value if group.list_value.values else ""
+            )
+            raise errors.InvalidArgument(
+                f"Server group {named} could not be found.", reason="GROUP_NOT_FOUND", group_id=named
+            )
+        return hints
+
+    def _template(
+        self,
+        request: pb.CreateServersRequest,
+        caller: RequestContext,
+        known: Known,
+        image: ImageSnapshot,
+        devices: list[BlockDevice],
+    ) -> Server:
+        mandatory = image.properties.get("img_config_drive", "") == "mandatory"
+        config_drive = request.config_drive if request.HasField("config_drive") else False
+        template = Server(
+            project_id=caller.project_id,
+            user_id=caller.user_id,
+            vm_state=server_pb2.VM_STATE_BUILDING,
+            task_state=server_pb2.TASK_STATE_SCHEDULING,
+            flavor=known.flavor,
+            image=image,
+            key_name=request.key_name,
+            key_data=known.key_data,
+            metadata=dict(request.metadata),
+            tags=sorted(set(request.tags)),
+            block_devices=devices,
+            config_drive=config_drive or mandatory or self._conf.force_config_drive,
+            user_data=request.user_data,
+            access_ip_v4=request.access_ip_v4,
+            access_ip_v6=request.access_ip_v6,
+            auto_disk_config=request.auto_disk_config,
+            trusted_image_certificates=request.trusted_image_certificates,
+        )
+        if request.HasField("description"):
+            template.description = request.description
+        return template
+
+    def _spec(
+        self,
+        request: pb.CreateServersRequest,
+        caller: RequestContext,
+        template: Server,
+        zone: str,
+        from_volume: bool,
+    ) -> RequestSpec:
+        return RequestSpec(
+            project_id=caller.project_id,
+            user_id=caller.user_id,
+            flavor=template.flavor,
+            image=template.image,
+            boots_from_volume=from_volume,
+            availability_zone=zone,
+            host=request.host,
+            node=request.node,
+            skip_filters=request.skip_filters,
+            scheduler_hints=template.scheduler_hints,
+        )
+
+
+def generated_password(length: int) -> str:
+    """A random password with letters of both cases and digits, as far as its length allows."""
+    letters = [secrets.choice(kind) for kind in _EASY[:length]]
+    letters += [secrets.choice("".join(_EASY)) for _ in range(length - len(letters))]
+    secrets.SystemRandom().shuffle(letters)
+    return "".join(letters)
+
+
+def _build(
+    request: pb.CreateServersRequest, wanted_networks: list[NetworkRequest], password: str
+) -> ServerBuild:
+    build = ServerBuild(networks=wanted_networks, admin_password=password)
+    for file in request.files:
+        build.files.add(path=file.path, contents=file.contents)
+    return build
