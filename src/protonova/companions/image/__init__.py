@@ -1,0 +1,1 @@
+"""Image v2: images and their data. Owns image.sqlite and the directory images/."""
