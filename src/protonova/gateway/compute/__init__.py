@@ -1,0 +1,51 @@
+"""The Compute API, 2.1 to 2.104: one module a resource. ``RESOURCES`` is all of it."""
+
+from __future__ import annotations
+
+from protonova.gateway.compute import (
+    aggregates,
+    availability_zones,
+    compute_services,
+    extensions,
+    flavor_extra_specs,
+    flavors,
+    gone,
+    hypervisors,
+    instance_actions,
+    keypairs,
+    quotas,
+    server_actions,
+    server_ips,
+    server_lock,
+    server_metadata,
+    server_tags,
+    servers,
+    unserved,
+    versions_resource,
+    volumes_boot,
+)
+
+RESOURCES = (
+    versions_resource.versions,
+    servers.servers,
+    server_actions.actions,
+    server_lock.lock,
+    server_metadata.metadata,
+    server_tags.tags,
+    server_ips.ips,
+    instance_actions.actions,
+    volumes_boot.volumes_boot,
+    flavors.flavors,
+    flavor_extra_specs.specs,
+    keypairs.keypairs,
+    quotas.quota_sets,
+    quotas.quota_classes,
+    quotas.limits,
+    availability_zones.zones,
+    compute_services.services,
+    hypervisors.hypervisors,
+    aggregates.aggregates,
+    extensions.extensions,
+    gone.gone,
+    unserved.unserved,
+)
