@@ -1,0 +1,1 @@
+"""One module per command of ``protonova``; each is imported when it is called."""

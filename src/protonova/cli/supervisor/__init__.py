@@ -1,0 +1,1 @@
+"""Keeps the processes of a plan running: forks them, watches them, starts them again."""
