@@ -1,0 +1,80 @@
+# One door to everything one does with this repository; `make help` lists it.
+
+STATE_DIR ?= $(CURDIR)/.state
+BASE_PORT ?=
+DRIVER ?=
+COMPUTES ?=
+CONFIG ?=
+VENV ?= $(CURDIR)/.venv
+PYTHON ?= python3
+
+export STATE_DIR DRIVER
+export PROTONOVA_STATE_DIR := $(abspath $(STATE_DIR))
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+PY := $(VENV)/bin/python
+PROTONOVA := $(VENV)/bin/protonova
+UP := $(if $(BASE_PORT),--base-port $(BASE_PORT)) $(if $(DRIVER),--driver $(DRIVER)) \
+      $(if $(COMPUTES),--computes $(COMPUTES)) $(if $(CONFIG),--config $(CONFIG))
+INPUTS := pyproject.toml tools/contracts.py $(shell find protos -name '*.proto')
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down status logs test lint format bench chaos tempest contracts clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "To each: STATE_DIR=$(STATE_DIR) BASE_PORT=8774 DRIVER=auto|libvirt|fake"
+
+install: $(VENV)/.installed ## Install into .venv (as root on Debian also what libvirt needs)
+	@tools/prepare.sh $(VENV)
+
+$(VENV)/bin/python:
+	@tools/make-venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
+	@echo "installing into $(VENV)"
+	@$(PY) -m pip install -q -e '.[client,postgresql,mysql]'
+	@$(PY) -m compileall -q src
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PY) -m pip install -q -e '.[client,postgresql,mysql,telemetry,dev]'
+	@touch $@
+
+up: install ## Start a cloud in the background and boot a first server in it
+	@$(PROTONOVA) up --detach $(UP)
+	@tools/first-server.sh $(PROTONOVA) $(PROTONOVA_STATE_DIR)
+
+down: ## Stop the cloud
+	@$(PROTONOVA) down
+
+status: ## Show the processes of the cloud
+	@$(PROTONOVA) status
+
+logs: ## Follow the logs of the cloud
+	@$(PROTONOVA) logs --follow
+
+test: install $(VENV)/.installed-dev ## Run all checks and tests
+	@$(PY) tools/test.py
+
+lint: $(VENV)/.installed-dev ## Run the checks of the code alone
+	@$(PY) tools/test.py --only ruff --only format --only mypy --only imports --only contracts
+
+format: $(VENV)/.installed-dev ## Bring the code into form
+	@$(VENV)/bin/ruff check -q --fix . ; $(VENV)/bin/ruff format .
+
+bench: install $(VENV)/.installed-dev ## Measure a cloud of its own; prints JSON and a table
+	@$(PY) -m benchmarks $(BENCH)
+
+chaos: install $(VENV)/.installed-dev ## Kill processes of a cloud of its own while servers live in it
+	@CHAOS_KILLS=$${CHAOS_KILLS:-40} $(PY) -m pytest -q -s tests/chaos
+
+tempest: install ## Run tempest's compute tests and write docs/conformance.md
+	@tools/tempest.sh $(VENV)
+
+contracts: $(VENV)/.installed-dev ## Generate code from protos/ and record the contracts' descriptor
+	@$(PY) tools/contracts.py
+	@$(PY) tools/descriptor.py --write
+
+clean: ## Remove what was built, but neither the cloud's state nor .venv
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov coverage.xml
+	@find src tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
