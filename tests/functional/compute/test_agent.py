@@ -1,0 +1,240 @@
+"""An agent with fake hosts, called as a conductor calls it."""
+
+from __future__ import annotations
+
+import queue
+
+import pytest
+
+from protonova.common.v1 import server_pb2
+from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
+from protonova.conductor.v1 import host_pb2, host_pb2_grpc
+from protonova.placement.v1 import resource_provider_pb2 as provider_pb2
+from protonova.placement.v1 import resource_provider_pb2_grpc as provider_grpc
+from protonova.services.compute import main as agent
+from protonova.services.runtime import channel, config, errors
+from protonova.services.runtime.server import Server
+
+SERVER = "7e0b6f8e-7d0e-4d3a-a3f5-5a3c0b5d9f10"
+SECONDS = 15
+
+
+class Cell(host_pb2_grpc.HostServiceServicer):
+    """A cell that writes down what agents tell it, and knows the servers it is told to know."""
+
+    def __init__(self):
+        self.reports = queue.Queue()
+        self.guests = queue.Queue()
+        self.hosts = set()
+        self.servers = set()
+
+    def ReportHosts(self, request, context):
+        self.hosts.update(report.host for report in request.hosts)
+        self.reports.put(request)
+        return host_pb2.ReportHostsResponse(
+            unknown_hosts=[name for name in request.unchanged_hosts if name not in self.hosts]
+        )
+
+    def ReportGuests(self, request, context):
+        self.guests.put(request)
+        unknown = {guest.server_id for guest in request.guests} - self.servers
+        return host_pb2.ReportGuestsResponse(unknown_server_ids=sorted(unknown))
+
+
+class Providers(provider_grpc.ResourceProviderServiceServicer):
+    """Placement's providers, as far as an agent uses them, with generations that are checked."""
+
+    def __init__(self):
+        self.generations, self.inventories, self.traits = {}, {}, {}
+
+    def GetResourceProvider(self, request, context):
+        if request.id not in self.generations:
+            raise errors.NotFound(reason="PROVIDER_NOT_FOUND")
+        provider = provider_pb2.ResourceProvider(id=request.id, generation=self.generations[request.id])
+        return provider_pb2.GetResourceProviderResponse(provider=provider)
+
+    def CreateResourceProvider(self, request, context):
+        self.generations[request.id] = 0
+        return provider_pb2.CreateResourceProviderResponse(provider={"id": request.id, "generation": 0})
+
+    def UpdateInventories(self, request, context):
+        self._raise(request)
+        self.inventories[request.id] = dict(request.inventories)
+        return provider_pb2.UpdateInventoriesResponse(generation=self.generations[request.id])
+
+    def ReplaceProviderTraits(self, request, context):
+        self._raise(request)
+        self.traits[request.id] = set(request.traits)
+        return provider_pb2.ReplaceProviderTraitsResponse(generation=self.generations[request.id])
+
+    def _raise(self, request):
+        if request.generation != self.generations[request.id]:
+            raise errors.Aborted(reason="CONCURRENT_UPDATE")
+        self.generations[request.id] += 1
+
+
+class Agent:
+    """An agent in this process, with the cell and the placement it talks to."""
+
+    def __init__(self, state, **options):
+        base = config.load([], files=[])
+        self.cell, self.providers = Cell(), Providers()
+        self.edge = Server(base, "edge", "127.0.0.1:0")
+        self.edge.add(host_pb2_grpc.add_HostServiceServicer_to_server, self.cell)
+        self.edge.add(provider_grpc.add_ResourceProviderServiceServicer_to_server, self.providers)
+        target = f"127.0.0.1:{self.edge.start()}"
+        self.conf = config.load(
+            [],
+            files=[],
+            state_path=str(state),
+            conductor__target=target,
+            placement__target=target,
+            compute={"driver": "fake", "hosts": ["one", "two"], "orphan_confirm_seconds": 0.1, **options},
+        )
+        self.start()
+
+    def start(self):
+        self.server = Server(self.conf, "compute", "127.0.0.1:0")
+        agent.build(self.conf, self.server)
+        port = self.server.start()
+        self.channel = channel.connect(self.conf, f"127.0.0.1:{port}")
+        self.guests = guest_pb2_grpc.GuestServiceStub(self.channel)
+
+    def stop(self):
+        self.channel.close()
+        self.server.stop(0)
+
+    def close(self):
+        self.stop()
+        self.edge.stop(0)
+
+    def spawn(self, operation="create", generation=1, sequence=1, server_id=SERVER):
+        server = server_pb2.Server(id=server_id, name="web", instance_name="instance-00000001")
+        server.flavor.vcpus, server.flavor.memory_mb = 1, 64
+        request = guest_pb2.SpawnGuestRequest(
+            host="one", server=server, fence=fence(operation, "spawning", generation, sequence)
+        )
+        return list(self.guests.SpawnGuest(request))[-1].guest
+
+    def ids(self, host="one"):
+        return {
+            guest.server_id for guest in self.guests.ListGuests(guest_pb2.ListGuestsRequest(host=host)).guests
+        }
+
+
+def fence(operation, step, generation=1, sequence=0):
+    return guest_pb2.Fence(operation_id=operation, step=step, generation=generation, sequence=sequence)
+
+
+@pytest.fixture
+def running(tmp_path):
+    made = Agent(tmp_path)
+    made.cell.servers.add(SERVER)
+    yield made
+    made.close()
+
+
+def test_hosts_are_known_to_the_cell_once_placement_has_their_inventory(running):
+    report = running.cell.reports.get(timeout=SECONDS)
+    assert {host.host for host in report.hosts} == {"one", "two"}
+    for host in report.hosts:
+        assert running.providers.inventories[host.node_id]["VCPU"].total == host.vcpus
+        assert host.agent_target.startswith("127.0.0.1:")
+    assert len({host.node_id for host in report.hosts}) == 2
+
+
+def test_a_guest_lives_from_spawn_to_destroy(running):
+    guest = running.spawn()
+    assert guest.power_state == server_pb2.POWER_STATE_RUNNING
+    assert guest.root_device_name == "/dev/vda"
+    assert running.ids() == {SERVER}
+    stop = guest_pb2.StopGuestRequest(
+        host="one", server_id=SERVER, fence=fence("stop", "stop"), timeout_seconds=5
+    )
+    assert running.guests.StopGuest(stop).guest.power_state == server_pb2.POWER_STATE_SHUTDOWN
+    start = guest_pb2.StartGuestRequest(host="one", server_id=SERVER, fence=fence("start", "start"))
+    assert running.guests.StartGuest(start).guest.power_state == server_pb2.POWER_STATE_RUNNING
+    for hard in (False, True):
+        reboot = guest_pb2.RebootGuestRequest(
+            host="one",
+            server_id=SERVER,
+            fence=fence(f"reboot-{hard}", "reboot"),
+            hard=hard,
+            timeout_seconds=5,
+        )
+        assert running.guests.RebootGuest(reboot).guest.power_state == server_pb2.POWER_STATE_RUNNING
+    console = guest_pb2.GetGuestConsoleOutputRequest(host="one", server_id=SERVER, length=1)
+    assert running.guests.GetGuestConsoleOutput(console).output.count(b"\n") == 1
+    destroy = guest_pb2.DestroyGuestRequest(host="one", server_id=SERVER, fence=fence("delete", "destroy"))
+    running.guests.DestroyGuest(destroy)
+    running.guests.DestroyGuest(destroy)
+    assert running.ids() == set()
+
+
+def test_a_repeated_step_is_answered_as_the_first_unless_the_guest_says_otherwise(running):
+    first = running.spawn()
+    assert running.spawn() == first
+    destroy = guest_pb2.DestroyGuestRequest(host="one", server_id=SERVER, fence=fence("other", "destroy"))
+    running.guests.DestroyGuest(destroy)
+    assert running.spawn() == first
+    assert running.ids() == {SERVER}
+
+
+def test_who_lost_the_operation_changes_nothing(running):
+    running.spawn(generation=2)
+    stop = guest_pb2.StopGuestRequest(
+        host="one", server_id=SERVER, fence=fence("create", "stop", generation=1)
+    )
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        running.guests.StopGuest(stop)
+    assert refused.value.reason == "FENCED"
+    delete = fence("delete", "destroy", sequence=2)
+    running.guests.DestroyGuest(guest_pb2.DestroyGuestRequest(host="one", server_id=SERVER, fence=delete))
+    with pytest.raises(errors.FailedPrecondition):
+        running.spawn("create", generation=3, sequence=1)
+    assert running.ids() == set()
+
+
+def test_unknown_hosts_and_guests_are_refused_by_name(running):
+    with pytest.raises(errors.NotFound) as unknown:
+        running.guests.ListGuests(guest_pb2.ListGuestsRequest(host="elsewhere"))
+    assert (unknown.value.reason, unknown.value.facts["host"]) == ("HOST_NOT_SERVED", "elsewhere")
+    with pytest.raises(errors.NotFound) as missing:
+        running.guests.StartGuest(
+            guest_pb2.StartGuestRequest(host="one", server_id=SERVER, fence=fence("start", "start"))
+        )
+    assert missing.value.reason == "GUEST_NOT_FOUND"
+
+
+def test_a_cell_that_forgot_a_host_gets_it_in_full_again(tmp_path):
+    made = Agent(tmp_path, report_interval=0.1)
+    try:
+        made.cell.reports.get(timeout=SECONDS)
+        made.providers.generations.clear()
+        made.cell.hosts.clear()
+        while not made.cell.hosts:
+            made.cell.reports.get(timeout=SECONDS)
+        assert made.cell.hosts == {"one", "two"}
+        assert len(made.providers.generations) == 2
+    finally:
+        made.close()
+
+
+def test_a_guest_that_no_server_owns_is_taken_away_by_an_agent_that_comes_back(running):
+    running.spawn()
+    running.stop()
+    running.cell.servers.clear()
+    running.start()
+    asked = [running.cell.guests.get(timeout=SECONDS) for _ in range(3)]
+    assert any(SERVER in {guest.server_id for guest in request.guests} for request in asked)
+    while running.ids():
+        running.cell.guests.get(timeout=SECONDS)
+    assert running.ids() == set()
+
+
+def test_names_of_nodes_outlive_the_agent(running):
+    before = {host.host: host.node_id for host in running.cell.reports.get(timeout=SECONDS).hosts}
+    running.stop()
+    running.start()
+    after = {host.host: host.node_id for host in running.cell.reports.get(timeout=SECONDS).hosts}
+    assert before == after

@@ -1,0 +1,96 @@
+"""Servers follow their guests, when nothing else is being done to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from protonova.common.v1.server_pb2 import PowerState, Server, TaskState, VmState
+from protonova.conductor.v1 import host_pb2 as pb
+from tests.support.conductor import Conductor, Edges, new_server
+
+
+def has(cell: Conductor, **fields) -> Server:
+    server = new_server(host="host1", **fields)
+    cell.store(server)
+    return server
+
+
+def tell(cell: Conductor, server: Server, state: str = "UNSPECIFIED", *, host: str = "host1", **fields):
+    report = pb.GuestReport(
+        host=host, server_id=server.id, power_state=PowerState.Value(f"POWER_STATE_{state}"), **fields
+    )
+    return list(cell.hosts.ReportGuests(pb.ReportGuestsRequest(guests=[report])).unknown_server_ids)
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "power_state", "seen", "after"),
+    [
+        ("ACTIVE", "RUNNING", "SHUTDOWN", "STOPPED"),
+        ("ACTIVE", "RUNNING", "CRASHED", "STOPPED"),
+        ("ACTIVE", "RUNNING", "PAUSED", "PAUSED"),
+        ("ACTIVE", "RUNNING", "SUSPENDED", "SUSPENDED"),
+        ("STOPPED", "SHUTDOWN", "RUNNING", "ACTIVE"),
+        ("PAUSED", "PAUSED", "RUNNING", "ACTIVE"),
+        ("ERROR", "RUNNING", "SHUTDOWN", "ERROR"),
+        ("RESCUED", "RUNNING", "SHUTDOWN", "RESCUED"),
+    ],
+)
+def test_a_server_follows_its_guest(cell: Conductor, vm_state, power_state, seen, after):
+    server = has(cell, vm_state=f"VM_STATE_{vm_state}", power_state=f"POWER_STATE_{power_state}")
+    assert tell(cell, server, seen) == []
+    now = cell.get(server.id)
+    assert VmState.Name(now.vm_state) == f"VM_STATE_{after}"
+    assert PowerState.Name(now.power_state) == f"POWER_STATE_{seen}"
+
+
+def test_what_is_known_already_changes_nothing(cell: Conductor):
+    server = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    before = cell.get(server.id)
+    assert tell(cell, server, "RUNNING") == []
+    assert cell.get(server.id) == before
+
+
+def test_an_operation_knows_better(cell: Conductor):
+    server = has(
+        cell,
+        vm_state="VM_STATE_ACTIVE",
+        power_state="POWER_STATE_RUNNING",
+        task_state=TaskState.TASK_STATE_POWERING_OFF,
+    )
+    before = cell.get(server.id)
+    assert tell(cell, server, "SHUTDOWN") == []
+    assert cell.get(server.id) == before
+
+
+def test_strangers(cell: Conductor):
+    server = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    assert tell(cell, new_server(), "RUNNING") != []
+    assert tell(cell, server, "SHUTDOWN", host="host2") == [server.id]
+    assert cell.get(server.id).vm_state == VmState.VM_STATE_ACTIVE
+
+
+def test_a_missing_guest_is_noted(cell: Conductor):
+    server = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    assert tell(cell, server, missing=True) == []
+    now = cell.get(server.id)
+    assert now.power_state == PowerState.POWER_STATE_UNSPECIFIED
+    assert now.vm_state == VmState.VM_STATE_ACTIVE
+
+
+def test_a_complete_report_tells_who_is_missing(cell: Conductor, edges: Edges):
+    there = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    lost = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    busy = has(
+        cell,
+        vm_state="VM_STATE_BUILDING",
+        task_state="TASK_STATE_SPAWNING",
+        power_state="POWER_STATE_RUNNING",
+    )
+    report = pb.GuestReport(host="host1", server_id=there.id, power_state=PowerState.POWER_STATE_RUNNING)
+    cell.hosts.ReportGuests(pb.ReportGuestsRequest(guests=[report], complete_hosts=["host1"]))
+    states = {server.id: cell.get(server.id).power_state for server in (there, lost, busy)}
+    assert states == {
+        there.id: PowerState.POWER_STATE_RUNNING,
+        lost.id: PowerState.POWER_STATE_UNSPECIFIED,
+        busy.id: PowerState.POWER_STATE_RUNNING,
+    }

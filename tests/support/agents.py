@@ -1,0 +1,140 @@
+"""Compute agents of our own: real gRPC servers with guests in memory, that can be told to misbehave."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from protonova.common.v1.server_pb2 import PowerState
+from protonova.compute.v1 import guest_pb2 as pb
+from protonova.compute.v1 import guest_pb2_grpc
+from protonova.services.runtime import errors
+
+
+@dataclass
+class Gate:
+    """Holds calls back until it is opened; tells when one has come."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    open: threading.Event = field(default_factory=threading.Event)
+
+    def hold(self, active: Callable[[], bool]) -> None:
+        self.reached.set()
+        while not self.open.wait(0.02):
+            if not active():
+                raise errors.Cancelled("The caller has gone.")
+
+
+class Guests(guest_pb2_grpc.GuestServiceServicer):
+    """Guests by (host, server id). `refuse` makes calls fail; `gates` holds them before they act."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.guests: dict[tuple[str, str], pb.Guest] = {}
+        self.calls: list[tuple[str, str, str]] = []
+        self.fences: list[pb.Fence] = []
+        self.spawned: list[pb.SpawnGuestRequest] = []
+        self.gates: dict[str, Gate] = {}
+        self._errors: dict[tuple[str, str], list[errors.Error]] = defaultdict(list)
+        self._always: dict[tuple[str, str], errors.Error] = {}
+        self._generations: dict[str, int] = {}
+        self._sequences: dict[str, int] = {}
+
+    # ---- what a test tells it
+
+    def fail(self, method: str, error: errors.Error, host: str = "*", times: int = 1) -> None:
+        self._errors[method, host].extend([error] * times)
+
+    def always_fail(self, method: str, error: errors.Error, host: str = "*") -> None:
+        self._always[method, host] = error
+
+    def gate(self, method: str) -> Gate:
+        return self.gates.setdefault(method, Gate())
+
+    def where(self, server_id: str) -> list[str]:
+        return [host for host, known in self.guests if known == server_id]
+
+    # ---- what a conductor calls
+
+    def SpawnGuest(self, request, context):
+        self._enter("SpawnGuest", request.host, request.server.id, request.fence, context)
+        self.spawned.append(request)
+        yield pb.SpawnGuestResponse(progress=10, stage="fetching image")
+        guest = pb.Guest(
+            server_id=request.server.id,
+            power_state=PowerState.POWER_STATE_RUNNING,
+            instance_name=request.server.instance_name,
+            root_device_name="/dev/vda",
+        )
+        with self.lock:
+            guest = self.guests.setdefault((request.host, request.server.id), guest)
+        yield pb.SpawnGuestResponse(progress=100, guest=guest)
+
+    def DestroyGuest(self, request, context):
+        self._enter("DestroyGuest", request.host, request.server_id, request.fence, context)
+        with self.lock:
+            self.guests.pop((request.host, request.server_id), None)
+        return pb.DestroyGuestResponse()
+
+    def StartGuest(self, request, context):
+        self._enter("StartGuest", request.host, request.server_id, request.fence, context)
+        return pb.StartGuestResponse(guest=self._power(request, PowerState.POWER_STATE_RUNNING))
+
+    def StopGuest(self, request, context):
+        self._enter("StopGuest", request.host, request.server_id, request.fence, context)
+        return pb.StopGuestResponse(guest=self._power(request, PowerState.POWER_STATE_SHUTDOWN))
+
+    def RebootGuest(self, request, context):
+        self._enter("RebootGuest", request.host, request.server_id, request.fence, context)
+        return pb.RebootGuestResponse(guest=self._power(request, PowerState.POWER_STATE_RUNNING))
+
+    def GetGuestConsoleOutput(self, request, context):
+        self._enter("GetGuestConsoleOutput", request.host, request.server_id, None, context)
+        self._there(request.host, request.server_id)
+        lines = ["one", "two", "three"]
+        kept = lines[-request.length :] if request.HasField("length") else lines
+        return pb.GetGuestConsoleOutputResponse(output=("\n".join(kept) + "\n").encode())
+
+    def ListGuests(self, request, context):
+        return pb.ListGuestsResponse(
+            guests=[g for (host, _), g in self.guests.items() if host == request.host]
+        )
+
+    # ---- inside
+
+    def _power(self, request, state):
+        with self.lock:
+            guest = self._there(request.host, request.server_id)
+            guest.power_state = state
+            return guest
+
+    def _there(self, host, server_id):
+        if (host, server_id) not in self.guests:
+            raise errors.NotFound("There is no such guest.", reason="GUEST_NOT_FOUND")
+        return self.guests[host, server_id]
+
+    def _enter(self, method, host, server_id, fence, context):
+        self.calls.append((method, host, server_id))
+        if fence is not None:
+            self._admit(server_id, fence)
+        if method in self.gates:
+            self.gates[method].hold(context.is_active)
+        for key in ((method, host), (method, "*")):
+            if self._errors[key]:
+                raise self._errors[key].pop(0)
+            if key in self._always:
+                raise self._always[key]
+
+    def _admit(self, server_id, fence):
+        assert fence.operation_id
+        assert fence.step
+        with self.lock:
+            self.fences.append(fence)
+            newest = self._generations.get(fence.operation_id, 0)
+            sequence = self._sequences.get(server_id, 0)
+            if fence.generation < newest or fence.sequence < sequence:
+                raise errors.FailedPrecondition("A newer holder was here.", reason="FENCED")
+            self._generations[fence.operation_id] = fence.generation
+            self._sequences[server_id] = fence.sequence
