@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections.abc import Iterable
 
 import pytest
 
 from protonova.scheduler.v1 import scheduler_pb2
 from protonova.services.runtime import errors
+from protonova.services.scheduler.view import HostView
 from tests.functional.scheduler.region import SIZES, Region, eventually, spec
 
 ONE = [str(uuid.UUID(int=1))]
@@ -59,6 +62,37 @@ def test_more_servers_than_placement_tells_of_at_first(new_region):
     for number in range(4):
         region.host(f"h{number}", {**SIZES, "VCPU": 1})
     assert sorted(region.hosts_of(4)) == ["h0", "h1", "h2", "h3"]
+
+
+def test_a_host_that_placement_told_of_first(region: Region, monkeypatch: pytest.MonkeyPatch):
+    """Its conductor tells of it while a request is waiting."""
+    region.host("full", {**SIZES, "VCPU": 1})
+    region.hosts_of()
+    node = region.placement.provider("new", inventories=SIZES)
+    waiting = threading.Event()
+    wait = HostView.await_newcomer
+
+    def await_newcomer(view: HostView, node_ids: Iterable[str], timeout: float) -> bool:
+        waiting.set()
+        return wait(view, node_ids, timeout * 10)
+
+    monkeypatch.setattr(HostView, "await_newcomer", await_newcomer)
+    chosen: list[str] = []
+    asking = threading.Thread(target=lambda: chosen.extend(region.hosts_of()))
+    asking.start()
+    assert waiting.wait(10)
+    region.cell().put(node, "new")
+    asking.join(20)
+    assert chosen == ["new"]
+
+
+def test_nobody_waits_for_a_node_without_a_conductor():
+    """Placement has known it for long: its host is not coming."""
+    view = HostView()
+    assert not view.await_newcomer([], 60)
+    view.put_provider("old", "old", {"VCPU": 1})
+    view._heard_at["old"] -= 11
+    assert not view.await_newcomer(["old"], 60)
 
 
 def test_a_repeat_replaces_the_claim(region: Region):

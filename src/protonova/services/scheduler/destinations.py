@@ -25,6 +25,8 @@ NO_HOST = "No valid host was found."
 # What another's claim, or a view that was behind, makes of ours: worth another look.
 _LOST = frozenset({"CAPACITY_EXCEEDED", "ALLOCATION_INVALID", "PROVIDER_NOT_FOUND", "CONCURRENT_UPDATE"})
 _MOST_CONSUMERS = 200
+# How long a host may keep a request waiting that placement knows and its conductor has yet to tell of.
+_NEWCOMER_SECONDS = 1.0
 
 Allocations = Mapping[str, Mapping[str, int]]
 
@@ -95,6 +97,10 @@ class Destinations:
         plan = self._planner(request, candidates).plan(server_ids, max_alternates)
         if not plan.picks and limit and len(candidates) >= limit:
             candidates = self._candidates(spec, in_tree, 0)
+            plan = self._planner(request, candidates).plan(server_ids, max_alternates)
+        if not plan.picks and self._view.await_newcomer(
+            [candidate.root_id for candidate in candidates], _NEWCOMER_SECONDS
+        ):
             plan = self._planner(request, candidates).plan(server_ids, max_alternates)
         return plan
 

@@ -8,6 +8,7 @@ counted at once, so that the next decision knows of them before the feed does.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ Numbers = npt.NDArray[np.int64]
 FREE_COLUMNS = {"VCPU": "free_vcpus", "MEMORY_MB": "free_memory_mb", "DISK_GB": "free_disk_gb"}
 _COLUMNS = ("cell", "zone", "hypervisor_version", "io_ops", "failed_builds", *FREE_COLUMNS.values())
 _FIRST_ROOM = 64
+# For how long after placement told of a node its conductor may be the slower one to tell.
+_NEWCOMER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class HostView:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._host_came = threading.Condition(self._lock)
         self._room = _FIRST_ROOM
         self._slots: dict[str, int] = {}
         self._unused: list[int] = []
@@ -95,6 +99,7 @@ class HostView:
         self._usable: Mask = np.zeros(self._room, dtype=np.bool_)
         self._codes: dict[str, int] = {}
         self._providers: dict[str, ProviderFree] = {}
+        self._heard_at: dict[str, float] = {}
         self._free: dict[str, dict[str, int]] = {}
         self._unusable_cells: set[str] = set()
 
@@ -108,6 +113,7 @@ class HostView:
             slot = self._slots.get(record.node_id)
             if slot is None:
                 slot = self._slots[record.node_id] = self._take_slot()
+                self._host_came.notify_all()
             self._records[slot] = record
             columns = self._columns
             columns["cell"][slot] = self._code(record.cell_id)
@@ -152,6 +158,7 @@ class HostView:
     def put_provider(self, provider_id: str, root_id: str, free: Mapping[str, int]) -> None:
         with self._lock:
             self._forget_provider(provider_id)
+            self._heard_at.setdefault(provider_id, time.monotonic())
             self._providers[provider_id] = ProviderFree(root_id, dict(free))
             total = self._free.setdefault(root_id, {})
             for name, amount in free.items():
@@ -161,12 +168,13 @@ class HostView:
     def drop_provider(self, provider_id: str) -> None:
         with self._lock:
             self._forget_provider(provider_id)
+            self._heard_at.pop(provider_id, None)
 
     def keep_providers(self, provider_ids: Iterable[str]) -> None:
         """After a snapshot of placement: these are all there are."""
         with self._lock:
             for gone in self._providers.keys() - set(provider_ids):
-                self._forget_provider(gone)
+                self.drop_provider(gone)
 
     # What decisions read and change.
 
@@ -192,6 +200,20 @@ class HostView:
             records = [record for slot in slots if (record := self._records[slot]) is not None]
             columns = {name: column[chosen] for name, column in self._columns.items()}
             return HostTable(records, self._usable[chosen], codes=self._codes, **columns), rows
+
+    def await_newcomer(self, node_ids: Iterable[str], timeout: float) -> bool:
+        """Placement and the conductors tell of a new node independently. Waits up to `timeout` seconds until one
+        of those nodes is known that placement has only just told of; whether one came."""
+        with self._host_came:
+            since = time.monotonic() - _NEWCOMER_SECONDS
+            late = [
+                node_id
+                for node_id in node_ids
+                if node_id not in self._slots and self._heard_at.get(node_id, since) >= since
+            ]
+            return bool(late) and self._host_came.wait_for(
+                lambda: any(node_id in self._slots for node_id in late), timeout
+            )
 
     def free(self, provider_id: str, resource_class: str) -> int | None:
         """None when nothing is known of the provider."""
