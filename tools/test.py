@@ -39,14 +39,20 @@ def checks(pytest_words: list[str]) -> list[Check]:
         Check("buf lint", ["tools/buf.sh", "lint"], may_be_left_out=True),
         Check("buf breaking", ["tools/buf.sh", "breaking", "--against", _released()], may_be_left_out=True),
         Check("coverage erase", [python, "-m", "coverage", "erase"]),
-        Check("pytest", [python, "-m", "pytest", "-n", "2", "--dist", "loadfile", *_COVERAGE, *pytest_words]),
+        Check("pytest", [python, "-m", "pytest", *_WORKERS, *_REPORTS, *pytest_words]),
     ]
 
 
 _TYPED = [f"src/protonova/{room}" for room in ("services", "cli", "companions")]
 # The tests of a file stay together, and files come in the order they are collected in.
 _WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-_COVERAGE = ["--cov=protonova", "--cov-report=term:skip-covered", "--cov-report=xml", "--cov-report=html"]
+_REPORTS = [
+    "--durations=20",
+    "--cov=protonova",
+    "--cov-report=term:skip-covered",
+    "--cov-report=xml",
+    "--cov-report=html",
+]
 
 
 def _released() -> str:
