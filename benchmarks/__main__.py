@@ -33,7 +33,7 @@ def main() -> None:
         with running(database, keep=words.keep) as cloud:
             print(f"measuring on {database}: {cloud.state}", file=sys.stderr)
             site = Site.prepare(cloud)
-            results[database] = []
+            results[database] = [figures.machine()]
             # The footprint of a cloud is taken before it has been filled with thousands of servers.
             for name in sorted(
                 words.only or GROUPS, key=["idle", "throughput", "footprint", "listing", "density"].index

@@ -43,6 +43,13 @@ class Client:
             raise Refused(f"{method} {path}: {status} {data[:500]!r}", status)
         return json.loads(data) if data else None
 
+    def fetch(self, path: str) -> bytes:
+        """An answer as it came: what a reader makes of a large one would be measured with it."""
+        status, _, data = self.exchange("GET", path)
+        if status != 200:
+            raise Refused(f"GET {path}: {status} {data[:500]!r}", status)
+        return data
+
     def exchange(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
