@@ -21,11 +21,12 @@ class Drift:
 
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        self.dialect = self._engine.dialect.name.replace("mariadb", "mysql")
 
     @contextmanager
     def _unguarded(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
-            connection.exec_driver_sql(_UNGUARDED[connection.dialect.name.replace("mariadb", "mysql")])
+            connection.exec_driver_sql(_UNGUARDED[self.dialect])
             yield connection
 
     def __call__(self, statement: str, **values: Any) -> int:
