@@ -26,10 +26,15 @@ class Replica:
         self._log = log
         self.address = "127.0.0.1:0"
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader = -1
 
     def start(self) -> None:
         """Returns when it serves."""
-        reader, writer = os.pipe()
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        self._reader, writer = os.pipe()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CODE],
@@ -47,7 +52,9 @@ class Replica:
                 stderr=log,
             )
         os.close(writer)
-        with os.fdopen(reader) as pipe:
+
+    def wait(self) -> None:
+        with os.fdopen(self._reader) as pipe:
             told = pipe.readline()
         assert told, self._log.read_text()[-3000:]
         self.address = json.loads(told)["address"]
@@ -64,7 +71,11 @@ def replicas(database_url: str, directory: Path, count: int) -> Iterator[list[Re
         made = [Replica(database_url, directory / f"replica-{number}.log") for number in range(count)]
         for replica in made:
             stack.callback(replica.end)
-            replica.start()
+        made[0].start()
+        for replica in made[1:]:
+            replica.launch()
+        for replica in made[1:]:
+            replica.wait()
         yield made
 
 

@@ -133,7 +133,7 @@ class Capacity:
 
 
 def _line(row: sa.Row[Any]) -> Line:
-    return Line(row[0], row[1], row[2], row[3])
+    return Line(row.provider_id, row.resource_class_id, row.uuid, row.name)
 
 
 def _capacity(row: sa.Row[Any]) -> int:
