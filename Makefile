@@ -66,7 +66,7 @@ bench: install $(VENV)/.installed-dev ## Measure a cloud of its own; prints JSON
 	@$(PY) -m benchmarks $(BENCH)
 
 chaos: install $(VENV)/.installed-dev ## Kill processes of a cloud of its own while servers live in it
-	@CHAOS_KILLS=$${CHAOS_KILLS:-40} $(PY) -m pytest -q -s tests/chaos
+	@CHAOS_KILLS=$${CHAOS_KILLS:-40} CHAOS_CLAIMS=$${CHAOS_CLAIMS:-2000} $(PY) -m pytest -q -s tests/chaos
 
 tempest: install ## Run tempest's compute tests and write docs/conformance.md
 	@tools/tempest.sh $(VENV)

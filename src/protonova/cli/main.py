@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
 
 from protonova import __version__
+from protonova.cli.lazy import LazyGroup, Table
 
 # name -> (module, attribute, what it does)
-COMMANDS: dict[str, tuple[str, str, str]] = {
+COMMANDS: Table = {
     "up": ("up", "up", "Start a whole cloud on this machine."),
     "down": ("down", "down", "Stop the cloud."),
     "status": ("status", "status", "Show every process of the cloud."),
@@ -30,33 +30,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "api": ("service", "api", "Run the api service in the foreground."),
     "conductor": ("service", "conductor", "Run the conductor of a cell in the foreground."),
     "scheduler": ("service", "scheduler", "Run the scheduler in the foreground."),
-    "placement": ("service", "placement", "Run placement in the foreground."),
+    "placement": ("placement", "placement", "Run placement in the foreground, or look after its database."),
     "compute": ("service", "compute", "Run a compute agent in the foreground."),
     "companions": ("service", "companions", "Run the companions in the foreground."),
 }
 
 
-class LazyGroup(click.Group):
-    """Lists commands from the table and imports the one that is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(
-            importlib.import_module(f"protonova.cli.commands.{module}"), attribute
-        )
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    package="protonova.cli.commands",
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="protonova")
 def cli() -> None:
     """An independent OpenStack Compute: a cloud in one command."""

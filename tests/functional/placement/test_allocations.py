@@ -204,3 +204,18 @@ def test_a_reshape_moves_inventory_and_allocations_together(placement: Placement
     assert placement.used(host) == {"VCPU": 2}
     assert placement.used(child) == {"VGPU": 2}
     assert (placement.generation(host), placement.generation(child)) == (before + 1, 1)
+
+
+@pytest.mark.parametrize("named", ["", "00000000-0000-0000-0000-000000000000"])
+def test_consumers_that_name_nobody_are_those_of_the_configured(sqlite_placement, new_id, named):
+    placement = sqlite_placement(
+        placement__incomplete_consumer_project_id="lost", placement__incomplete_consumer_user_id="found"
+    )
+    host, consumer, other = placement.provider(inventories=SIZES), new_id(), new_id()
+    placement.claim(consumer, {host: {"VCPU": 1}}, project=named, user=named, type_="")
+    placement.claim(other, {host: {"VCPU": 2}}, project="p1", user=named, type_="")
+    answers = [shown(placement, each).consumer for each in (consumer, other)]
+    assert [(each.project_id, each.user_id) for each in answers] == [("lost", "found"), ("p1", "found")]
+    assert usages(placement, "lost") == {"unknown": (1, {"VCPU": 1})}
+    placement.release(consumer)
+    assert usages(placement, "lost") == {}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import click
 
+from protonova.cli.commands.options import config_files
+
 # option group -> package with the revisions
 _DATABASES = {
     "api": ("api_database", "protonova.services.api.migrations"),
@@ -22,13 +24,7 @@ def database() -> None:
 
 @database.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(_DATABASES)))
-@click.option(
-    "--config-file",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True),
-    help="Configuration; may be given several times.",
-)
+@config_files
 def sync(names: tuple[str, ...], files: tuple[str, ...]) -> None:
     """Bring the databases NAMES (default: all) up to date."""
     from protonova.services.runtime import config, migration
@@ -43,13 +39,7 @@ def sync(names: tuple[str, ...], files: tuple[str, ...]) -> None:
 
 
 @database.command()
-@click.option(
-    "--config-file",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True),
-    help="Configuration; may be given several times.",
-)
+@config_files
 def version(files: tuple[str, ...]) -> None:
     """Show the revision of each database, and the one this release has."""
     from protonova.services.runtime import config, migration

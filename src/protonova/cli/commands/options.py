@@ -20,3 +20,14 @@ def state_directory(function: Callable[..., Any]) -> Callable[..., Any]:
         callback=lambda _context, _parameter, value: StateDirectory.at(value),
         help=f"Where the cloud keeps its files. [env: {STATE_DIRECTORY_VARIABLE}]",
     )(function)
+
+
+def config_files(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--config-file``, as ``files``: empty = the default one, where it exists."""
+    return click.option(
+        "--config-file",
+        "files",
+        multiple=True,
+        type=click.Path(exists=True),
+        help="Configuration; may be given several times.",
+    )(function)

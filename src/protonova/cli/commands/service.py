@@ -13,10 +13,7 @@ import click
 _MODULES = {
     "gateway": "protonova.gateway.main",
     "companions": "protonova.companions.main",
-    **{
-        name: f"protonova.services.{name}.main"
-        for name in ("api", "conductor", "scheduler", "placement", "compute")
-    },
+    **{name: f"protonova.services.{name}.main" for name in ("api", "conductor", "scheduler", "compute")},
 }
 
 
@@ -38,6 +35,5 @@ gateway = _command("gateway")
 api = _command("api")
 conductor = _command("conductor")
 scheduler = _command("scheduler")
-placement = _command("placement")
 compute = _command("compute")
 companions = _command("companions")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from protonova.cli import cloud, launch
+from protonova.cli.columns import aligned
 from protonova.cli.commands.options import state_directory
 from protonova.cli.layout import StateDirectory
 
@@ -40,10 +41,8 @@ def status(state: StateDirectory, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    rows = [[str(process[column]) for column in _COLUMNS] for process in found["processes"]]
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    for row in (list(_COLUMNS), *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned([_COLUMNS, *([p[column] for column in _COLUMNS] for p in found["processes"])]):
+        click.echo(line)
     ready = "ready" if found["ready"] else "not ready"
     click.echo(f"{ready} at {found['facts'].get('url', '')}, {found['memory_mib']} MiB in all")
 

@@ -8,6 +8,7 @@ from protonova.services.placement import migrations, options, tables
 from protonova.services.placement.claims.combiner import Combiner
 from protonova.services.placement.claims.reshape import Reshaper
 from protonova.services.placement.custom_names import CustomNames
+from protonova.services.placement.holders import Nobody
 from protonova.services.placement.index.search import Settings
 from protonova.services.placement.inventories import Inventories
 from protonova.services.placement.listing import Listing
@@ -42,6 +43,7 @@ class House:
         self.usages = Usages(self.db, self.vocabulary)
         self.listing = Listing(self.db, self.vocabulary)
         self.custom_names = CustomNames(self.db, self.vocabulary)
+        self.nobody = Nobody.of(conf)
         self.search_settings = Settings(
             randomize=own.randomize_allocation_candidates,
             take_turns=own.allocation_candidates_generation_strategy == "breadth-first",

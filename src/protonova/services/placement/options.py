@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from protonova.services.placement import holders
 from protonova.services.runtime import config
 
 GROUP = "placement"
@@ -31,6 +32,16 @@ OPTIONS = [
         default=10,
         min=1,
         help="How often a write of allocations that others got ahead of is tried.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_project_id",
+        default=holders.NIL,
+        help="Project of consumers whose allocations name none, as those made before microversion 1.8.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_user_id",
+        default=holders.NIL,
+        help="User of consumers whose allocations name none.",
     ),
 ]
 

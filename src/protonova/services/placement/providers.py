@@ -40,7 +40,7 @@ class Providers:
         def write(connection: Connection) -> None:
             parent = None
             if parent_id:
-                _lock_trees(connection)
+                lock_trees(connection)
                 parent = _parent(connection, parent_id)
             result = connection.execute(
                 _providers.insert().values(
@@ -73,7 +73,7 @@ class Providers:
 
         def write(connection: Connection) -> list[str]:
             if parent_id is not None:
-                _lock_trees(connection)
+                lock_trees(connection)
             row = rows.lock(connection, provider_id)
             changed = [row.uuid]
             values: dict[str, Any] = {"name": name}
@@ -132,7 +132,8 @@ class Providers:
             ) from None
 
 
-def _lock_trees(connection: Connection) -> None:
+def lock_trees(connection: Connection) -> None:
+    """Nobody else changes the shape of a tree until this transaction ends."""
     connection.execute(tables.tree_lock.update().values(turn=tables.tree_lock.c.turn + 1))
 
 

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from protonova.placement.v1 import allocation_pb2 as pb
 from protonova.services.placement import refusals
+from protonova.services.placement.holders import Nobody
 from protonova.services.runtime import errors
 
 
@@ -44,15 +45,15 @@ _CHECKS = {
 }
 
 
-def claim_of(consumers: Iterable[pb.ConsumerAllocations]) -> Claim:
+def claim_of(consumers: Iterable[pb.ConsumerAllocations], nobody: Nobody) -> Claim:
     """Raises ALLOCATION_INVALID for amounts that are none, and for a consumer named twice."""
-    claim = tuple(_change(message) for message in consumers)
+    claim = tuple(_change(message, nobody) for message in consumers)
     if len({change.consumer_id for change in claim}) < len(claim):
         raise errors.InvalidArgument("A consumer is named twice.", reason="ALLOCATION_INVALID")
     return claim
 
 
-def _change(message: pb.ConsumerAllocations) -> ConsumerChange:
+def _change(message: pb.ConsumerAllocations, nobody: Nobody) -> ConsumerChange:
     wanted: dict[tuple[str, str], int] = {}
     for provider, resources in message.allocations.providers.items():
         for name, amount in resources.amounts.items():
@@ -62,8 +63,8 @@ def _change(message: pb.ConsumerAllocations) -> ConsumerChange:
     return ConsumerChange(
         consumer_id=message.consumer_id,
         wanted=wanted,
-        project_id=message.project_id,
-        user_id=message.user_id,
+        project_id=nobody.project(message.project_id),
+        user_id=nobody.user(message.user_id),
         type=message.consumer_type,
         check=_CHECKS[message.generation_check],
         generation=message.generation,

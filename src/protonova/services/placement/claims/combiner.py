@@ -136,6 +136,8 @@ class Combiner:
                 refused.append(error)
             else:
                 refused.append(None)
+        if any(error is not None and error.reason == "CAPACITY_EXCEEDED" for error in refused):
+            writing.check_absent(connection, page)
         changes = writing.write(connection, page)
         if changes:
             rows.tell(connection, [change.provider_id for change in changes])

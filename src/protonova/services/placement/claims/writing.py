@@ -5,7 +5,8 @@ The protocol of a claim, whatever the database and however many replicas:
 1. The consumers are locked, where they are known, and what they hold is read.
 2. The inventories that are wanted or held are read and locked together with their providers, in the order of their
    numbers: from here on no other claim changes them.
-3. The ledger decides.
+3. The ledger decides. Before a claim is refused for want of room, it is asked whether its consumers are still not
+   there.
 4. Providers are raised. Usage moves by `used = used + n`, on the condition that the result is within capacity: it
    is the database that refuses an over-commit, even if everything above were wrong.
 5. Consumers are compared and raised by their generation, or made; their allocations are exchanged.
@@ -42,6 +43,9 @@ _KNOWN_CONSUMERS = (
     .where(_consumers.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
     .order_by(_consumers.c.id)
     .with_for_update()
+)
+_MADE_MEANWHILE = (
+    sa.select(_consumers.c.id).where(_consumers.c.uuid.in_(sa.bindparam("uuids", expanding=True))).limit(1)
 )
 _HELD = (
     sa.select(
@@ -116,6 +120,14 @@ def read(connection: Connection, vocabulary: Vocabulary, claims: Iterable[Claim]
         numbers = {vocabulary.class_number(name) for _, name in keys}
         page.providers = _lock(connection, vocabulary, {provider for provider, _ in keys}, numbers)
     return page
+
+
+def check_absent(connection: Connection, page: Page) -> None:
+    """Raises StaleError when a consumer that was not there has been made before the inventories were locked: what
+    is missing may be what it holds itself, as when a claim whose answer was lost arrives once more."""
+    absent = [consumer.id for consumer in page.consumers.values() if consumer.number is None]
+    if absent and connection.execute(_MADE_MEANWHILE, {"uuids": absent}).first() is not None:
+        raise StaleError
 
 
 def write(connection: Connection, page: Page) -> list[UsageChange]:
