@@ -39,7 +39,7 @@ def checks(pytest_words: list[str]) -> list[Check]:
         Check("buf lint", ["tools/buf.sh", "lint"], may_be_left_out=True),
         Check("buf breaking", ["tools/buf.sh", "breaking", "--against", _released()], may_be_left_out=True),
         Check("coverage erase", [python, "-m", "coverage", "erase"]),
-        Check("pytest", [python, "-m", "pytest", "-n", "2", "--dist", "loadfile", *_COVERAGE, *pytest_words]),
+        Check("pytest", [python, "-m", "pytest", *_WORKERS, *_COVERAGE, *pytest_words]),
     ]
 
 
