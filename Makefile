@@ -1,24 +1,27 @@
 # One door to everything one does with this repository; `make help` lists it.
 
-STATE_DIR ?= $(CURDIR)/.state
+# Paths are as they were given, for make itself cannot carry one with a space in it.
+STATE_DIR ?= .state
 BASE_PORT ?=
 DRIVER ?=
 COMPUTES ?=
 CONFIG ?=
-VENV ?= $(CURDIR)/.venv
+VENV ?= .venv
 PYTHON ?= python3
 
-export STATE_DIR DRIVER
-export PROTONOVA_STATE_DIR := $(abspath $(STATE_DIR))
+export DRIVER
+export PROTONOVA_STATE_DIR := $(STATE_DIR)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PY := $(VENV)/bin/python
 PROTONOVA := $(VENV)/bin/protonova
 UP := $(if $(BASE_PORT),--base-port $(BASE_PORT)) $(if $(DRIVER),--driver $(DRIVER)) \
-      $(if $(COMPUTES),--computes $(COMPUTES)) $(if $(CONFIG),--config $(CONFIG))
+      $(if $(COMPUTES),--computes $(COMPUTES)) $(if $(CONFIG),--config "$(CONFIG)")
 INPUTS := pyproject.toml tools/contracts.py $(shell find protos -name '*.proto')
+# An environment that was moved, or whose Python has gone, is made anew whatever its files' times say.
+USABLE := $(shell tools/make-venv.sh --usable $(VENV) && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs test lint format bench chaos tempest contracts clean
+.PHONY: help install up down status logs test lint format bench chaos tempest contracts clean FORCE
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +30,8 @@ help: ## List what can be made
 install: $(VENV)/.installed ## Install into .venv (as root on Debian also what libvirt needs)
 	@tools/prepare.sh $(VENV)
 
-$(VENV)/bin/python:
+$(VENV)/.installed: $(INPUTS) $(if $(USABLE),,FORCE)
 	@tools/make-venv.sh $(PYTHON) $(VENV)
-
-$(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing into $(VENV)"
 	@$(PY) -m pip install -q -e '.[client,postgresql,mysql]'
 	@$(PY) -m compileall -q src
@@ -42,7 +43,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 up: install ## Start a cloud in the background and boot a first server in it
 	@$(PROTONOVA) up --detach $(UP)
-	@tools/first-server.sh $(PROTONOVA) $(PROTONOVA_STATE_DIR)
+	@tools/first-server.sh $(PROTONOVA) "$(STATE_DIR)"
 
 down: ## Stop the cloud
 	@$(PROTONOVA) down

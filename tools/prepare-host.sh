@@ -54,7 +54,8 @@ install_packages() {
         printf '#!/bin/sh\nexit 101\n' > $policy; chmod 755 $policy; ours=yes
     fi
     log=$(mktemp)
-    local apt=(apt-get install -y -q --no-install-recommends -o Dpkg::Use-Pty=0 "$@")
+    local apt=(apt-get install -y -q --no-install-recommends -o Dpkg::Use-Pty=0
+        -o DPkg::Lock::Timeout=300 "$@")
     "${apt[@]}" >"$log" 2>&1 || { apt-get update -q >>"$log" 2>&1; "${apt[@]}" >>"$log" 2>&1; } || rc=$?
     [ -z "$ours" ] || rm -f $policy
     [ $rc = 0 ] || { tail -n 30 "$log" >&2; rm -f "$log"; die "apt-get failed ($rc)"; }

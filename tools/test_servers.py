@@ -70,7 +70,8 @@ def answers_libvirt(uri: str) -> bool:
 
 
 def install_postgresql() -> str:
-    _apt("postgresql")
+    # The package makes a database cluster in the locale it finds; in "C" one would know of no encoding.
+    _apt("postgresql", LC_ALL="C.UTF-8")
     for version in sorted(Path("/etc/postgresql").iterdir(), reverse=True):
         _quietly("pg_ctlcluster", version.name, "main", "start")
     sql = (
@@ -103,7 +104,9 @@ def install_mariadb() -> str:
 def install_redis() -> str:
     _apt("redis-server")
     _quietly("redis-server", "--daemonize", "yes", "--bind", "127.0.0.1", "--save", "")
-    return "redis://127.0.0.1:6379/0"
+    url = "redis://127.0.0.1:6379/0"
+    _until(lambda: answers_redis(url))
+    return url
 
 
 def install_libvirt() -> str:
@@ -148,8 +151,10 @@ def provide(*, install: bool) -> dict[str, str]:
         url = given or server.usual
         if not server.answers(url) and not given and able:
             print(f"making {name} ready", flush=True)
-            with contextlib.suppress(subprocess.CalledProcessError, OSError, TimeoutError):
+            try:
                 url = server.install()
+            except (subprocess.CalledProcessError, OSError, TimeoutError) as error:
+                print(f"{name} could not be made ready: {_why(error)}", flush=True)
         if server.answers(url):
             found[server.variable] = url
             print(f"{name}: {urlsplit(url).hostname or url}")
@@ -158,10 +163,11 @@ def provide(*, install: bool) -> dict[str, str]:
     return found
 
 
-def _apt(package: str) -> None:
+def _apt(package: str, **variables: str) -> None:
     """Installs a package; where there is no systemd it must not try to start its daemon."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **variables}
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    command = [*apt, "install", "-y", "--no-install-recommends", package]
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not Path("/run/systemd/system").is_dir() and not policy.exists()
     if ours:
@@ -169,11 +175,19 @@ def _apt(package: str) -> None:
         policy.chmod(0o755)
     try:
         if subprocess.run(command, env=environment, capture_output=True, check=False).returncode != 0:
-            subprocess.run(["apt-get", "update", "-q"], env=environment, capture_output=True, check=True)
+            subprocess.run([*apt, "update"], env=environment, capture_output=True, check=True)
             subprocess.run(command, env=environment, capture_output=True, check=True)
     finally:
         if ours:
             policy.unlink()
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, with the last words of a command that failed."""
+    said: list[str] = []
+    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        said = error.stderr.decode(errors="replace").splitlines()[-5:]
+    return "\n  ".join([str(error) or type(error).__name__, *said])
 
 
 def _quietly(*command: str) -> bool:

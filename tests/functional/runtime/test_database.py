@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, make_url
@@ -46,6 +47,26 @@ def test_the_clock_is_in_microseconds(db: Database) -> None:
     assert abs(told - before) < 5_000_000
     later = db.read(lambda c: c.execute(sa.select(db.now())).scalar_one())
     assert later > told
+
+
+@pytest.fixture
+def ascii_url(postgresql_url: str) -> Iterator[str]:
+    """A PostgreSQL database that knows no encoding, as it comes to be on a machine without a locale."""
+    name = f"{make_url(postgresql_url).database}_ascii"
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        yield f"{postgresql_url}_ascii"
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.postgresql
+def test_text_is_text_where_the_database_knows_no_encoding(ascii_url: str) -> None:
+    db = Database(ascii_url, metadata=metadata)
+    db.write(metadata.create_all)
+    db.write(lambda c: c.execute(counters.insert().values(name="größer", value=1, facts={"of": "größer"})))
+    kept = db.read(lambda c: c.execute(sa.select(counters.c.name, counters.c.facts)).one())
+    db.close()
+    assert tuple(kept) == ("größer", {"of": "größer"})
 
 
 def test_concurrent_increments_all_count(db: Database) -> None:

@@ -92,7 +92,8 @@ class Database:
         if self.dialect == "mysql":
             connect = {"connect_timeout": 10, "charset": "utf8mb4", "init_command": _MARIADB_CLOCK}
         else:
-            connect = {"connect_timeout": 10}
+            # A database made without a locale would hand out bytes for text.
+            connect = {"connect_timeout": 10, "client_encoding": "utf8"}
         self._writer = sa.create_engine(
             parsed, **common, **sizes, connect_args=connect, isolation_level="READ COMMITTED"
         )
