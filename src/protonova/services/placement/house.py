@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from protonova.services.placement import migrations, options, tables
+from protonova.services.placement.claims.change import Holder
 from protonova.services.placement.claims.combiner import Combiner
 from protonova.services.placement.claims.reshape import Reshaper
 from protonova.services.placement.custom_names import CustomNames
@@ -42,6 +43,7 @@ class House:
         self.usages = Usages(self.db, self.vocabulary)
         self.listing = Listing(self.db, self.vocabulary)
         self.custom_names = CustomNames(self.db, self.vocabulary)
+        self.nobody = Holder(own.incomplete_consumer_project_id, own.incomplete_consumer_user_id)
         self.search_settings = Settings(
             randomize=own.randomize_allocation_candidates,
             take_turns=own.allocation_candidates_generation_strategy == "breadth-first",

@@ -26,6 +26,16 @@ OPTIONS = [
         choices=("depth-first", "breadth-first"),
         help="Whether the trees of providers are exhausted one after another, or take turns.",
     ),
+    cfg.StrOpt(
+        "incomplete_consumer_project_id",
+        default="00000000-0000-0000-0000-000000000000",
+        help="The project of consumers that are written without one, as before version 1.8.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_user_id",
+        default="00000000-0000-0000-0000-000000000000",
+        help="The user of consumers that are written without one.",
+    ),
     cfg.IntOpt(
         "allocation_conflict_retry_count",
         default=10,

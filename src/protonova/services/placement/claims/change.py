@@ -44,15 +44,24 @@ _CHECKS = {
 }
 
 
-def claim_of(consumers: Iterable[pb.ConsumerAllocations]) -> Claim:
-    """Raises ALLOCATION_INVALID for amounts that are none, and for a consumer named twice."""
-    claim = tuple(_change(message) for message in consumers)
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who a consumer belongs to."""
+
+    project_id: str
+    user_id: str
+
+
+def claim_of(consumers: Iterable[pb.ConsumerAllocations], nobody: Holder) -> Claim:
+    """`nobody` stands for a project or user that is not named. Raises ALLOCATION_INVALID for amounts that are none,
+    and for a consumer named twice."""
+    claim = tuple(_change(message, nobody) for message in consumers)
     if len({change.consumer_id for change in claim}) < len(claim):
         raise errors.InvalidArgument("A consumer is named twice.", reason="ALLOCATION_INVALID")
     return claim
 
 
-def _change(message: pb.ConsumerAllocations) -> ConsumerChange:
+def _change(message: pb.ConsumerAllocations, nobody: Holder) -> ConsumerChange:
     wanted: dict[tuple[str, str], int] = {}
     for provider, resources in message.allocations.providers.items():
         for name, amount in resources.amounts.items():
@@ -62,8 +71,8 @@ def _change(message: pb.ConsumerAllocations) -> ConsumerChange:
     return ConsumerChange(
         consumer_id=message.consumer_id,
         wanted=wanted,
-        project_id=message.project_id,
-        user_id=message.user_id,
+        project_id=message.project_id or nobody.project_id,
+        user_id=message.user_id or nobody.user_id,
         type=message.consumer_type,
         check=_CHECKS[message.generation_check],
         generation=message.generation,

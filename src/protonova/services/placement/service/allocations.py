@@ -114,7 +114,7 @@ class AllocationServicer(allocation_pb2_grpc.AllocationServiceServicer):
         return pb.ReshapeResponse()
 
     def _claim(self, consumers: Iterable[pb.ConsumerAllocations]) -> Claim:
-        claim = claim_of(consumers)
+        claim = claim_of(consumers, self._house.nobody)
         for name in {name for change in claim for _, name in change.wanted}:
             self._house.vocabulary.class_number(name)
         return claim
