@@ -47,7 +47,8 @@ class Gateway:
     def _placement(self, conf: Any, protect: Callable[[Application, Any], Application]) -> Application:
         policy = Enforcer(conf, placement_rules(), conf.gateway.placement_policy_file, "admin_api")
         dispatcher = PlacementDispatcher(conf, Registry(placement.RESOURCES), policy, self.services)
-        return PlacementFront(protect(dispatcher.flask("protonova.placement"), conf))
+        application = dispatcher.flask("protonova.placement")
+        return PlacementFront(application.wsgi_app, protect(application, conf))
 
     def close(self) -> None:
         self.services.close()

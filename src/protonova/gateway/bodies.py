@@ -10,12 +10,13 @@ import orjson
 from protonova.gateway.faults import Fault
 
 MOST = 114688
-_DRAINED = 4 << 20
+_DRAINED = 16 << 20
 
 
-def read_json(environ: dict[str, Any], kinds: Collection[str]) -> Any:
-    """The JSON body of a request that must have one; ``kinds`` are the content types that mean JSON."""
-    raw = _read(environ)
+def read_json(environ: dict[str, Any], kinds: Collection[str], most: int = MOST) -> Any:
+    """The JSON body of a request that must have one, of at most so many bytes; ``kinds`` are the content types
+    that mean JSON."""
+    raw = _read(environ, most)
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if raw and kind not in kinds:
         raise Fault(415, f"Content type {kind} is not served; send application/json.")
@@ -27,26 +28,26 @@ def read_json(environ: dict[str, Any], kinds: Collection[str]) -> Any:
         raise Fault(400, f"The body is not JSON: {error}.") from None
 
 
-def _read(environ: dict[str, Any]) -> bytes:
-    length = announced(environ)
+def _read(environ: dict[str, Any], most: int) -> bytes:
+    length = announced(environ, most)
     if length is None and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
-    raw: bytes = environ["wsgi.input"].read(MOST + 1 if length is None else length)
-    if len(raw) > MOST:
-        raise Fault(413, f"The body is larger than {MOST} bytes.")
+    raw: bytes = environ["wsgi.input"].read(most + 1 if length is None else length)
+    if len(raw) > most:
+        raise Fault(413, f"The body is larger than {most} bytes.")
     return raw
 
 
-def announced(environ: dict[str, Any]) -> int | None:
+def announced(environ: dict[str, Any], most: int = MOST) -> int | None:
     """The length a request announces; one that is too large is refused before anything is kept of it."""
     length = environ.get("CONTENT_LENGTH")
     if not length:
         return None
-    if not length.isdigit():
+    if not (length.isascii() and length.isdigit()):
         raise Fault(400, "Content-Length is not a number.")
-    if int(length) > MOST:
+    if int(length) > most:
         _drain(environ, int(length))
-        raise Fault(413, f"The body is larger than {MOST} bytes.")
+        raise Fault(413, f"The body is larger than {most} bytes.")
     return int(length)
 
 

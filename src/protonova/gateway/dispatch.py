@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import flask
 import orjson
@@ -50,6 +51,7 @@ class Dispatcher:
 
     api: Api
     json_types = frozenset(("application/json", "text/plain", ""))
+    largest_body = bodies.MOST
 
     def __init__(self, conf: Any, registry: Registry, policy: Enforcer, services: Services) -> None:
         self.registry = registry
@@ -125,7 +127,7 @@ class Dispatcher:
         named = environ.get("protonova.project")
         if named and named != identity.project_id:
             raise Fault(400, f"The path names project {named}, the token is for another one.")
-        if route is None:
+        if route is None or any("\0" in each for each in args.values()):
             raise self.no_route()
         operation, body = self._find(route, environ, version)
         environ[OPERATION] = operation
@@ -158,7 +160,7 @@ class Dispatcher:
         elif operation is not None and operation.body is not None:
             body = self.parse(environ)
         else:
-            bodies.announced(environ)
+            bodies.announced(environ, self.largest_body)
         if operation is None:
             raise self.no_operation(route, method, version)
         return operation, body
@@ -217,11 +219,14 @@ class Dispatcher:
 
     def parse(self, environ: dict[str, Any]) -> Any:
         """The body of a request that must have one."""
-        return bodies.read_json(environ, self.json_types)
+        return bodies.read_json(environ, self.json_types, self.largest_body)
 
     def _query(self, operation: Operation, environ: dict[str, Any], version: int) -> dict[str, list[str]]:
-        if not environ.get("QUERY_STRING"):
+        written = environ.get("QUERY_STRING")
+        if not written:
             return {}
+        if not _is_text(unquote_to_bytes(written.encode("latin-1"))):
+            raise Fault(400, "The query string is not UTF-8, or has a NUL character.")
         given = flask.request.args.to_dict(flat=False)
         return operation.query.read(version, given)
 
@@ -271,3 +276,11 @@ class Dispatcher:
 
     def no_operation(self, route: Route, method: str, version: int) -> Fault:
         raise NotImplementedError
+
+
+def _is_text(written: bytes) -> bool:
+    """Whether this is text that every database can hold."""
+    try:
+        return "\0" not in written.decode()
+    except UnicodeDecodeError:
+        return False

@@ -27,6 +27,7 @@ ELEMENTS = {
     501: "notImplemented",
     503: "serviceUnavailable",
 }
+LONGEST = 1000
 UNEXPECTED = "The request failed for a reason on our side. The request id leads to it in our logs."
 
 
@@ -38,7 +39,8 @@ class Fault(Exception):
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
+        # A text names what was sent, which may be of any size.
+        self.message = message if len(message) <= LONGEST else f"{message[: LONGEST - 1]}…"
         self.headers = headers or []
         # What the error was called where it arose; Placement's error codes derive from it.
         self.reason = reason

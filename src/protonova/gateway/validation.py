@@ -81,6 +81,7 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "zone-name": lambda value: _is_name(value) and ":" not in value,
     "printable": lambda value: all(letter.isprintable() or letter.isspace() for letter in value),
     "regex": _is_regex,
+    "storable": lambda value: "\0" not in value,
     "uuid-or-empty": lambda value: not value or is_uuid(value),
 }
 _MEANINGS = {
@@ -95,6 +96,7 @@ _MEANINGS = {
     "zone-name": "printable text without a colon and without blanks around it",
     "printable": "printable text",
     "regex": "a regular expression",
+    "storable": "text without NUL characters",
     "uri": "a URI",
 }
 
@@ -237,6 +239,8 @@ def explain(error: Any, root: str = "") -> str:
             return f"{field}: {value} is longer than {kind.limit} characters."
         case "minimum":
             return f"{field}: {value} is less than {kind.limit}."
+        case "exclusiveMinimum":
+            return f"{field}: {value} is not greater than {kind.limit}."
         case "maximum":
             return f"{field}: {value} is greater than {kind.limit}."
         case "minItems":

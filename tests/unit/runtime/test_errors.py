@@ -76,3 +76,14 @@ def test_any_exception_can_be_typed() -> None:
     assert isinstance(unexpected, errors.Internal)
     assert "password" not in unexpected.message
     assert unexpected.facts == {"exception": "KeyError"}
+
+
+def test_an_error_of_any_size_arrives() -> None:
+    error = errors.NotFound("No " + "x" * 100_000, reason="THING_NOT_FOUND", thing="x" * 100_000)
+    status = error.to_status()
+    # Trailing metadata holds the message, and the status with the message again, in base64.
+    assert len(status.SerializeToString()) < 3000
+    arrived = errors.from_status(status)
+    assert (type(arrived), arrived.reason) == (errors.NotFound, "THING_NOT_FOUND")
+    assert arrived.message.startswith("No xxx")
+    assert arrived.facts["thing"].startswith("xxx")

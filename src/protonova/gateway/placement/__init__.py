@@ -9,11 +9,13 @@ from protonova.gateway.placement import (
     provider_details,
     providers,
     resource_classes,
+    root,
     traits,
     usages,
 )
 
 RESOURCES = (
+    root.root,
     providers.providers,
     inventories.inventories,
     provider_details.details,

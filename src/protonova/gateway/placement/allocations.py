@@ -14,7 +14,7 @@ from protonova.gateway.operation import Resource
 from protonova.gateway.placement import query
 from protonova.gateway.placement.inventories import inventory_of
 from protonova.gateway.placement.providers import NO_QUERY
-from protonova.gateway.placement.types import AMOUNTS, GENERATION, INVENTORIES, UUID_KEY
+from protonova.gateway.placement.types import AMOUNTS, GENERATION, HOLDER, INVENTORIES, UUID_KEY
 from protonova.gateway.request import Request
 from protonova.gateway.schema import INTEGER, OBJECT, STRING, UUID, Arr, Field, Map, Obj, View, text
 from protonova.gateway.validation import is_uuid
@@ -24,15 +24,12 @@ from protonova.services.runtime import errors
 
 RULES = "placement:allocations"
 ONE = "/allocations/{consumer_uuid}"
-# Who holds allocations made before a project and a user had to be named.
-NOBODY = "00000000-0000-0000-0000-000000000000"
 BY_MAP = Window.parse("1.12-")
 CONSUMER_GENERATIONS = Window.parse("1.28-")
 
 allocations = Resource("allocations")
 reshaper = Resource("reshaper")
 
-_HOLDER = text(1, 255)
 _LISTED = Arr(
     Obj(
         Field("resource_provider", Obj(Field("uuid", UUID, required=True)), required=True),
@@ -43,8 +40,8 @@ _LISTED = Arr(
 _HELD = Obj(Field("resources", AMOUNTS, required=True), Field("generation", GENERATION))
 _MAPPINGS = Map(r"^[a-zA-Z0-9_-]{1,64}$|^$", Arr(UUID, minItems=1), minProperties=1)
 _CONSUMER = (
-    Field("project_id", _HOLDER, since="1.8", required=True),
-    Field("user_id", _HOLDER, since="1.8", required=True),
+    Field("project_id", HOLDER, since="1.8", required=True),
+    Field("user_id", HOLDER, since="1.8", required=True),
     Field("consumer_generation", GENERATION.or_null(), since="1.28", required=True),
     Field("mappings", _MAPPINGS, since="1.34"),
     Field("consumer_type", text(1, 255, r"^[A-Z0-9_]+$"), since="1.38", required=True),
@@ -82,12 +79,20 @@ SHOWN = View(
 )
 
 
+def _consumers(request: Request, given: dict[str, Any]) -> list[pb.ConsumerAllocations]:
+    """What each consumer is to hold. A consumer that two spellings of its UUID name is refused."""
+    ids = query.identifiers(given, "consumer")
+    return [
+        _consumer(request, consumer_id, body) for consumer_id, body in zip(ids, given.values(), strict=True)
+    ]
+
+
 def _consumer(request: Request, consumer_id: str, body: dict[str, Any]) -> pb.ConsumerAllocations:
     wanted = pb.ConsumerAllocations(
-        consumer_id=query.canonical(consumer_id),
+        consumer_id=consumer_id,
         allocations=_amounts(request, body["allocations"]),
-        project_id=body.get("project_id", NOBODY),
-        user_id=body.get("user_id", NOBODY),
+        project_id=body.get("project_id", ""),
+        user_id=body.get("user_id", ""),
         consumer_type=body.get("consumer_type", ""),
     )
     if request.version in CONSUMER_GENERATIONS:
@@ -96,7 +101,7 @@ def _consumer(request: Request, consumer_id: str, body: dict[str, Any]) -> pb.Co
             wanted.generation_check = pb.GENERATION_CHECK_NEW
         else:
             wanted.generation_check = pb.GENERATION_CHECK_EXACT
-            wanted.generation = generation
+            wanted.generation = int(generation)
     return wanted
 
 
@@ -105,9 +110,12 @@ def _amounts(request: Request, given: Any) -> AllocationSet:
         pairs = [(provider, held["resources"]) for provider, held in given.items()]
     else:
         pairs = [(held["resource_provider"]["uuid"], held["resources"]) for held in given]
+    ids = query.identifiers([provider for provider, _ in pairs], "resource provider")
     held_by_provider = AllocationSet()
-    for provider, amounts in pairs:
-        held_by_provider.providers[query.canonical(provider)].CopyFrom(ResourceAmounts(amounts=amounts))
+    for provider, (_, resources) in zip(ids, pairs, strict=True):
+        # A whole number may be written with a point.
+        amounts = {name: int(amount) for name, amount in resources.items()}
+        held_by_provider.providers[provider].CopyFrom(ResourceAmounts(amounts=amounts))
     return held_by_provider
 
 
@@ -136,7 +144,7 @@ def set_one(request: Request) -> None:
     consumer_id = request.args["consumer_uuid"]
     if not is_uuid(consumer_id):
         raise Fault(400, f"'{consumer_id}' is not the UUID of a consumer.")
-    wanted = pb.ReplaceAllocationsRequest(consumers=[_consumer(request, consumer_id, request.body)])
+    wanted = pb.ReplaceAllocationsRequest(consumers=_consumers(request, {consumer_id: request.body}))
     request.services.allocations.ReplaceAllocations(wanted)
 
 
@@ -151,8 +159,8 @@ def set_one(request: Request) -> None:
 )
 def set_many(request: Request) -> None:
     """Replace what several consumers hold, all or none."""
-    consumers = [_consumer(request, consumer_id, body) for consumer_id, body in request.body.items()]
-    request.services.allocations.ReplaceAllocations(pb.ReplaceAllocationsRequest(consumers=consumers))
+    wanted = pb.ReplaceAllocationsRequest(consumers=_consumers(request, request.body))
+    request.services.allocations.ReplaceAllocations(wanted)
 
 
 @allocations.delete(ONE, "delete", policy=f"{RULES}:delete", query=NO_QUERY, status=204)
@@ -174,20 +182,17 @@ def delete(request: Request) -> None:
 )
 def reshape(request: Request) -> None:
     """Change inventories and allocations of many providers and consumers, all or none."""
-    wanted = pb.ReshapeRequest(
-        consumers=[
-            _consumer(request, consumer_id, body) for consumer_id, body in request.body["allocations"].items()
-        ]
-    )
-    for provider, body in request.body["inventories"].items():
-        inventory = wanted.inventories.add(
-            provider_id=query.canonical(provider), generation=body["resource_provider_generation"]
-        )
-        for name, amounts in body["inventories"].items():
+    wanted = pb.ReshapeRequest(consumers=_consumers(request, request.body["allocations"]))
+    shapes = request.body["inventories"]
+    providers = query.identifiers(shapes, "resource provider")
+    for provider, shape in zip(providers, shapes.values(), strict=True):
+        generation = int(shape["resource_provider_generation"])
+        inventory = wanted.inventories.add(provider_id=provider, generation=generation)
+        for name, amounts in shape["inventories"].items():
             inventory.inventories[name].CopyFrom(inventory_of(amounts))
     try:
         request.services.allocations.Reshape(wanted)
     except errors.Error as error:
-        if error.reason == "PROVIDER_NOT_FOUND":
+        if error.reason == "PROVIDER_NOT_FOUND" and error.facts.get("provider_id") in providers:
             raise Fault(400, error.message, reason="RESHAPED_PROVIDER_NOT_FOUND") from error
         raise

@@ -165,10 +165,10 @@ def _root_traits(request: Request, wanted: pb.ListAllocationCandidatesRequest) -
         return
     if len(given) > 1:
         raise Fault(400, "root_required is given more than once.", reason="QUERY_DUPLICATE_KEY")
-    if given[0].startswith("in:"):
-        raise Fault(400, "root_required: 'in:' is not understood here.", reason="QUERY_BAD_VALUE")
-    traits = query.traits(given, request.version, "root_required")
     try:
+        if given[0].startswith("in:"):
+            raise Fault(400, "root_required: 'in:' is not understood here.")
+        traits = query.traits(given, request.version, "root_required")
         traits.refuse_conflict("root_required")
     except Fault as fault:
         fault.reason = "QUERY_BAD_VALUE"
@@ -196,4 +196,5 @@ def _check_orphans(groups: dict[str, pb.RequestGroup], subtrees: list[list[str]]
             name = f"resources{suffix}"
             raise Fault(400, f"{name} is missing: conditions are given for a group without resources.")
     if not any(group.resources for group in groups.values()):
-        raise Fault(400, "No group asks for resources.", reason="QUERY_MISSING_VALUE")
+        reason = "QUERY_MISSING_VALUE" if version in RESOURCELESS else ""
+        raise Fault(400, "resources is missing: no group asks for any.", reason=reason)

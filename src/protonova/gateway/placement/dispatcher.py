@@ -8,12 +8,15 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from flask.wrappers import Response as FlaskResponse
 
 from protonova.gateway.dispatch import Dispatcher, Headers
 from protonova.gateway.faults import Fault
 from protonova.gateway.links import Links, base_of
 from protonova.gateway.operation import Operation, Route
+from protonova.gateway.placement.query import canonical
 from protonova.gateway.request import Request
+from protonova.gateway.validation import is_uuid
 from protonova.gateway.versions import PLACEMENT, VersionNotServed, Window
 
 CODES_SHOWN = Window.parse("1.23-")
@@ -40,6 +43,13 @@ class PlacementDispatcher(Dispatcher):
 
     api = PLACEMENT
     json_types = frozenset(("application/json",))
+    # Allocations of thousands of consumers may move in one request.
+    largest_body = 4 << 20
+
+    def serve(self, route: Route | None, args: Mapping[str, str]) -> FlaskResponse:
+        # Whatever way a UUID is written in, it names the same thing.
+        named = {name: canonical(text) if is_uuid(text) else text for name, text in args.items()}
+        return super().serve(route, named)
 
     def _links(self, environ: dict[str, Any]) -> Links:
         # Where this API is reached is not told by the configuration, which names the Compute API's address.
@@ -71,7 +81,7 @@ class PlacementDispatcher(Dispatcher):
         declared = set(route.plain)
         if method in declared and not self._was_unknown_method(route, method):
             return Fault(404, f"This is not offered at version {self.api.text(version)}.")
-        allowed = ", ".join(route.methods(version))
+        allowed = ", ".join(route.methods(version) or sorted(declared))
         return Fault(405, f"{method} is not offered here.", headers=[("Allow", allowed)])
 
     @staticmethod
@@ -89,11 +99,14 @@ class PlacementDispatcher(Dispatcher):
         headers.append(("cache-control", "no-cache"))
 
     def parse(self, environ: dict[str, Any]) -> Any:
-        if environ.get("CONTENT_LENGTH", "0").strip("0") and not environ.get("CONTENT_TYPE"):
-            raise Fault(400, "The body comes without a Content-Type.")
+        kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if kind not in self.json_types:
+            raise Fault(415, f"Content type '{kind}' is not served; send application/json.")
         return super().parse(environ)
 
     def check(self, environ: Mapping[str, Any]) -> None:
+        if environ.get("CONTENT_LENGTH", "").strip("0") and not environ.get("CONTENT_TYPE"):
+            raise Fault(400, "The body comes without a Content-Type.")
         accepted = environ.get("HTTP_ACCEPT", "")
         if not accepted:
             return

@@ -58,12 +58,13 @@ def record(inventory: pb.Inventory) -> dict[str, Any]:
 
 
 def inventory_of(body: dict[str, Any]) -> pb.Inventory:
+    # Whole numbers may be written with a point.
     return pb.Inventory(
-        total=body["total"],
-        reserved=body.get("reserved", 0),
-        min_unit=body.get("min_unit", 1),
-        max_unit=body.get("max_unit", MOST),
-        step_size=body.get("step_size", 1),
+        total=int(body["total"]),
+        reserved=int(body.get("reserved", 0)),
+        min_unit=int(body.get("min_unit", 1)),
+        max_unit=int(body.get("max_unit", MOST)),
+        step_size=int(body.get("step_size", 1)),
         allocation_ratio=body.get("allocation_ratio", 1.0),
     )
 
@@ -121,7 +122,7 @@ def create(request: Request) -> Response:
 def replace(request: Request) -> dict[str, Any]:
     """Replace all inventories."""
     given = {name: inventory_of(body) for name, body in request.body["inventories"].items()}
-    generation = request.body["resource_provider_generation"]
+    generation = int(request.body["resource_provider_generation"])
     return _many(_change(request, pb.INVENTORY_CHANGE_REPLACE_ALL, given, generation))
 
 
@@ -146,7 +147,7 @@ def update(request: Request) -> dict[str, Any]:
     """Change an inventory that is there."""
     name = request.args["resource_class"]
     given = {name: inventory_of(request.body)}
-    generation = request.body["resource_provider_generation"]
+    generation = int(request.body["resource_provider_generation"])
     try:
         changed = _change(request, pb.INVENTORY_CHANGE_UPDATE, given, generation)
     except errors.Error as error:

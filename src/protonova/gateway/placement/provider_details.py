@@ -61,7 +61,7 @@ def replace_traits(request: Request) -> dict[str, Any]:
     """Replace a provider's traits."""
     wanted = pb.ReplaceProviderTraitsRequest(
         id=request.args["uuid"],
-        generation=request.body["resource_provider_generation"],
+        generation=int(request.body["resource_provider_generation"]),
         traits=request.body["traits"],
     )
     return request.show(TRAITS, request.services.providers.ReplaceProviderTraits(wanted))
@@ -129,7 +129,8 @@ def set_aggregates(request: Request) -> dict[str, Any]:
 )
 def replace_aggregates(request: Request) -> dict[str, Any]:
     """Replace a provider's aggregates, as long as nobody else changed the provider."""
-    return _set_aggregates(request, request.body["aggregates"], request.body["resource_provider_generation"])
+    generation = int(request.body["resource_provider_generation"])
+    return _set_aggregates(request, request.body["aggregates"], generation)
 
 
 @details.get(f"{BASE}/usages", "usages.list", policy=f"{RULES}:usages", query=NO_QUERY, answer=USAGES)

@@ -11,9 +11,9 @@ from typing import Any
 from protonova.gateway.faults import Fault
 from protonova.gateway.operation import Resource
 from protonova.gateway.placement import query
-from protonova.gateway.placement.types import STRICT
+from protonova.gateway.placement.types import NAME, STRICT
 from protonova.gateway.request import Request, Response
-from protonova.gateway.schema import INTEGER, STRING, UUID, UUID_OR_NULL, Arr, Field, Obj, View, text
+from protonova.gateway.schema import INTEGER, STRING, UUID, UUID_OR_NULL, Arr, Field, Obj, View
 from protonova.gateway.validation import Query
 from protonova.gateway.versions import Window
 from protonova.placement.v1 import resource_provider_pb2 as pb
@@ -71,7 +71,7 @@ PROVIDER = View(
     Field("root_provider_uuid", UUID, lambda p, _: p.root_id or p.id, since="1.14", required=True),
 )
 
-_NAME = Field("name", text(0, 200), required=True)
+_NAME = Field("name", NAME, required=True)
 _PARENT = Field("parent_provider_uuid", UUID_OR_NULL, since="1.14")
 CREATE = Obj(_NAME, Field("uuid", UUID), _PARENT)
 UPDATE = Obj(_NAME, _PARENT)

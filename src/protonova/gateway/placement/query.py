@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protonova.gateway.faults import Fault
@@ -112,6 +113,18 @@ def canonical(text: str) -> str:
     """A UUID with its hyphens."""
     bare = text.replace("-", "").lower()
     return f"{bare[:8]}-{bare[8:12]}-{bare[12:16]}-{bare[16:20]}-{bare[20:]}"
+
+
+def identifiers(given: Iterable[str], what: str) -> list[str]:
+    """UUIDs with their hyphens; one that is none, or is there twice, is refused."""
+    found: dict[str, None] = {}
+    for each in given:
+        if not is_uuid(each):
+            raise Fault(400, f"'{each}' is not the UUID of a {what}.")
+        if canonical(each) in found:
+            raise Fault(400, f"{what.capitalize()} {canonical(each)} is named twice.")
+        found[canonical(each)] = None
+    return list(found)
 
 
 GROUPED = ("resources", "required", "member_of", "in_tree")

@@ -121,7 +121,9 @@ class CustomNames:
                 sa.select(_provider_traits.c.trait_id).where(_provider_traits.c.trait_id == _traits.c.id)
             )
             query = query.where(used if associated else ~used)
-        return sorted(self._db.read(lambda connection: connection.execute(query).scalars().all()))
+        found = self._db.read(lambda connection: connection.execute(query).scalars().all())
+        # To some databases the prefix is the same in small letters.
+        return sorted(name for name in found if name.startswith(prefix))
 
     def _ensure(self, names: Names, table: sa.Table, name: str) -> bool:
         def write(connection: Connection) -> bool:

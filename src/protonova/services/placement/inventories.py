@@ -141,9 +141,10 @@ def check(
         raise _invalid(provider_id, name, f"allocation_ratio must be above 0 and at most {MAX_RATIO}")
     if not whole:
         return
-    free = inventory.total - inventory.reserved
-    if free < 0 or (free == 0 and not allow_full_reservation):
-        raise _invalid(provider_id, name, "reserved leaves nothing of total")
+    if inventory.reserved > inventory.total:
+        raise _invalid(provider_id, name, "reserved is more than total")
+    if inventory.capacity == 0 and not allow_full_reservation:
+        raise _invalid(provider_id, name, "reserved and allocation_ratio leave nothing of total")
 
 
 def _invalid(provider_id: str, name: str, why: str) -> errors.InvalidArgument:

@@ -16,6 +16,9 @@ from protonova.services.runtime import errors
 
 AnyOf = frozenset[str]
 
+# More than anybody places at once, and what a walk can hold on its way.
+MOST_PARTS = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -90,6 +93,8 @@ class CandidateQuery:
         subtrees = tuple(frozenset(subtree.suffixes) for subtree in request.same_subtree)
         _check_subtrees(subtrees, set(suffixes))
         _check_orphans(groups, subtrees)
+        if sum(1 if group.suffix else len(group.resources) for group in groups) > MOST_PARTS:
+            raise invalid("resources", f"At most {MOST_PARTS} groups and classes may be asked for at once.")
         if sum(bool(suffix) for suffix in suffixes) > 1 and not request.group_policy:
             raise invalid("group_policy", "More than one group with a suffix needs group_policy.")
         if request.limit < 0:
@@ -114,18 +119,14 @@ def conditions(
     forbidden: Iterable[str],
     member_of: Iterable[resource_provider_pb2.AggregateCondition],
     forbidden_aggregates: Iterable[str],
-    *,
-    parameter: str = "required",
 ) -> Conditions:
-    """Raises QUERY_INVALID when a trait is both required and forbidden."""
-    found = Conditions(
+    """From the contract's messages."""
+    return Conditions(
         required=tuple(frozenset(choice.any_of) for choice in required if choice.any_of),
         forbidden=frozenset(forbidden),
         member_of=tuple(frozenset(choice.any_of) for choice in member_of if choice.any_of),
         forbidden_aggregates=frozenset(forbidden_aggregates),
     )
-    _check_traits(parameter, found)
-    return found
 
 
 def check_amounts(parameter: str, resources: Mapping[str, int]) -> None:
@@ -142,18 +143,11 @@ def invalid(parameter: str, message: str) -> errors.InvalidArgument:
 def _group(message: pb.RequestGroup) -> Group:
     resources = dict(message.resources)
     check_amounts(f"resources{message.suffix}", resources)
-    return Group(
-        suffix=message.suffix,
-        resources=resources,
-        conditions=conditions(
-            message.required_traits,
-            message.forbidden_traits,
-            message.member_of,
-            message.forbidden_aggregates,
-            parameter=f"required{message.suffix}",
-        ),
-        in_tree=message.in_tree,
+    wanted = conditions(
+        message.required_traits, message.forbidden_traits, message.member_of, message.forbidden_aggregates
     )
+    _check_traits(f"required{message.suffix}", wanted)
+    return Group(message.suffix, resources, wanted, message.in_tree)
 
 
 def _check_traits(parameter: str, wanted: Conditions) -> None:

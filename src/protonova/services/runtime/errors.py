@@ -16,6 +16,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "protonova"
 DETAILS_KEY = "grpc-status-details-bin"
+# An error travels in trailing metadata, which is dropped whole, error and all, when it is larger than some KiB.
+_LONGEST_MESSAGE = 1000
+_LONGEST_FACT = 500
 
 
 class Error(Exception):
@@ -52,10 +55,12 @@ class Error(Exception):
 
     def to_status(self) -> status_pb2.Status:
         """As it travels."""
-        info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.facts)
+        facts = {name: _clipped(value, _LONGEST_FACT) for name, value in self.facts.items()}
+        info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=facts)
         detail = any_pb2.Any()
         detail.Pack(info)
-        return status_pb2.Status(code=self.status.value[0], message=self.message, details=[detail])
+        message = _clipped(self.message, _LONGEST_MESSAGE)
+        return status_pb2.Status(code=self.status.value[0], message=message, details=[detail])
 
     @classmethod
     def of(cls, message: str, reason: str, facts: Mapping[str, str]) -> Self:
@@ -135,6 +140,10 @@ class Unimplemented(Error):
 class Internal(Error):
     status = grpc.StatusCode.INTERNAL
     default_reason = "INTERNAL"
+
+
+def _clipped(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 _BY_STATUS: dict[grpc.StatusCode, type[Error]] = {

@@ -126,10 +126,12 @@ class Page:
             entry = self.providers[provider]
             entry.touched = True
             entry.raised += 0 if change.delete else 1
+        # Who does not know of types leaves the one that somebody else gave.
+        known_type = consumer.type if consumer.held else ""
         consumer.changed = True
         consumer.held = change.wanted
         consumer.generation += 1
         if not change.delete:
             consumer.project_id = change.project_id
             consumer.user_id = change.user_id
-            consumer.type = change.type
+            consumer.type = change.type or known_type

@@ -27,11 +27,27 @@ class _Part:
     options: tuple[ProviderRecord, ...]
 
 
-def candidates(view: TreeView, query: CandidateQuery) -> Iterator[Candidate]:
-    """All candidates of a tree."""
+class GivenUpError(Exception):
+    """The search took more steps than it may."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """What all walks of a search may still do together: few groups make more combinations than a machine ends."""
+
+    left: int
+
+    def take(self, number: int) -> None:
+        self.left -= number
+        if self.left < 0:
+            raise GivenUpError
+
+
+def candidates(view: TreeView, query: CandidateQuery, steps: Steps) -> Iterator[Candidate]:
+    """All candidates of a tree. Raises GivenUpError."""
     if not query.root.allow(view.root):
         return
-    walk = _Walk(view, query)
+    walk = _Walk(view, query, steps)
     if all(part.options for part in walk.parts):
         yield from walk.from_part(0)
 
@@ -39,9 +55,10 @@ def candidates(view: TreeView, query: CandidateQuery) -> Iterator[Candidate]:
 class _Walk:
     """One walk over one tree."""
 
-    def __init__(self, view: TreeView, query: CandidateQuery) -> None:
+    def __init__(self, view: TreeView, query: CandidateQuery, steps: Steps) -> None:
         self._view = view
         self._query = query
+        self._steps = steps
         self.parts: list[_Part] = []
         for group in query.groups:
             self.parts.extend(self._parts(group))
@@ -52,11 +69,13 @@ class _Walk:
 
     def from_part(self, number: int) -> Iterator[Candidate]:
         if number == len(self.parts):
+            self._steps.take(number)
             if (found := self._finished()) is not None:
                 yield found
             return
         part = self.parts[number]
         for provider in part.options:
+            self._steps.take(1)
             if not self._isolated(part, provider):
                 continue
             for name, amount in part.resources:

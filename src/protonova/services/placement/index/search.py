@@ -17,8 +17,12 @@ import numpy as np
 from protonova.services.placement.index import compound, single
 from protonova.services.placement.index.candidate import Candidate
 from protonova.services.placement.index.index import Index
-from protonova.services.placement.query import CandidateQuery
+from protonova.services.placement.query import CandidateQuery, invalid
 from protonova.services.placement.records import ProviderRecord
+
+# Steps of a search: some seconds at most. A tree that is not made to be hard takes fewer than those of one root.
+_STEPS = 300_000
+_STEPS_OF_A_ROOT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Settings:
 
 
 def search(index: Index, query: CandidateQuery, settings: Settings = Settings()) -> list[Candidate]:
-    """All candidates, or as many as the query's limit allows."""
+    """All candidates, or as many as the query's limit allows, or as a bounded number of steps finds. Raises
+    QUERY_INVALID when these find none."""
     bound = settings.most or None
     if query.limit and not settings.randomize:
         bound = query.limit if bound is None else min(bound, query.limit)
@@ -43,7 +48,14 @@ def search(index: Index, query: CandidateQuery, settings: Settings = Settings())
         left = None if bound is None else bound - len(found)
         roots = [] if left == 0 else _compound_roots(index, query)
     if roots:
-        found.extend(islice(_distinct(_walks(index, query, roots, settings)), left))
+        try:
+            for candidate in islice(_distinct(_walks(index, query, roots, settings)), left):
+                found.append(candidate)
+        except compound.GivenUpError:
+            if not found:
+                raise invalid(
+                    "resources", "The groups fit together in too many ways to try them all."
+                ) from None
     if query.limit and settings.randomize and len(found) > query.limit:
         return random.sample(found, query.limit)
     return found
@@ -73,8 +85,10 @@ def _compound_roots(index: Index, query: CandidateQuery) -> list[str]:
 def _walks(
     index: Index, query: CandidateQuery, roots: Iterable[str], settings: Settings
 ) -> Iterator[Candidate]:
+    roots = list(roots)
+    steps = compound.Steps(_STEPS + _STEPS_OF_A_ROOT * len(roots))
     walks = (
-        compound.candidates(view, query)
+        compound.candidates(view, query, steps)
         for root in roots
         if (view := index.view(root, nested=query.nested)) is not None
     )
