@@ -9,7 +9,7 @@ here. Records are immutable and replaced whole; one lock, held for microseconds,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,8 @@ class TreeView:
     root: ProviderRecord
     providers: tuple[ProviderRecord, ...]
     sharing: tuple[ProviderRecord, ...] = field(default=())
+    # Of all of them, and of whatever is above the sharing ones.
+    parents: Mapping[str, str] = field(default_factory=dict)
 
 
 class Index:
@@ -148,16 +150,20 @@ class Index:
             slots: set[int] = set()
             for aggregate in aggregates:
                 slots |= self._sharing.get(aggregate, set())
-            sharing = (self._records[slot] for slot in sorted(slots))
-            return TreeView(
-                root,
-                tuple(members),
-                tuple(
-                    record
-                    for record in sharing
-                    if record is not None and record.root != root_id and (nested or record.is_root)
-                ),
-            )
+            sharing = [
+                record
+                for slot in sorted(slots)
+                if (record := self._records[slot]) is not None
+                and record.root != root_id
+                and (nested or record.is_root)
+            ]
+            parents = {member.id: member.parent for member in members}
+            for shared in sharing:
+                above: ProviderRecord | None = shared
+                while above is not None and above.id not in parents:
+                    parents[above.id] = above.parent
+                    above = self.get(above.parent)
+            return TreeView(root, tuple(members), tuple(sharing), parents)
 
     def record_at(self, slot: int) -> ProviderRecord:
         record = self._records[slot]
@@ -184,6 +190,19 @@ class Index:
             if any(fitting[slot] for slot in slots):
                 roots[self._root_slot[list(self._aggregates.of((aggregate,)))]] = True
         return roots
+
+    def roots_with_room(self, name: str, amounts: Sequence[int]) -> Mask:
+        """Roots of trees that have room for all of these amounts together, as far as sums and counts tell; with
+        whom something is shared always."""
+        column = self._classes.get(name)
+        if column is None:
+            return np.zeros(self._room, dtype=np.bool_)
+        smallest = min(amounts)
+        each = np.where(column.free >= smallest, np.minimum(column.free, sum(amounts)), 0)
+        room = np.bincount(self._root_slot, weights=each, minlength=self._room)
+        count = np.bincount(self._root_slot, weights=each // smallest, minlength=self._room)
+        enough: Mask = (room >= sum(amounts)) & (count >= len(amounts))
+        return enough | self._reached()
 
     def fits(self, name: str, amounts: Iterable[int]) -> Mask:
         column = self._classes.get(name)
