@@ -15,26 +15,25 @@ Room = Mapping[str, Sequence[int]]
 
 
 def impossible(parts: Sequence[Part], room: Room, *, isolate: bool) -> bool:
-    return (
-        any(not part.options for part in parts)
-        or any(_too_little(name, parts, free) for name, free in room.items())
-        or (isolate and not _matched([part.options for part in parts if part.suffix]))
-    )
+    if any(not part.options for part in parts):
+        return True
+    for name, free in room.items():
+        askers = [(part.options, amount) for part in parts for wanted, amount in part.needs if wanted == name]
+        if not enough(askers, free):
+            return True
+    return isolate and not _matched([part.options for part in parts if part.suffix])
 
 
-def _too_little(name: str, parts: Sequence[Part], free: Sequence[int]) -> bool:
-    """Whether all who could give something of a class have too little of it together, or are too few: nobody
-    serves more parts than the smallest of them goes into its room."""
-    amounts = []
+def enough(askers: Sequence[tuple[int, int]], free: Sequence[int]) -> bool:
+    """Whether those who could serve some askers of a class, each told by its options and its amount, may have
+    enough for them together: by sum, and by count, as nobody serves more than the smallest goes into its room."""
     able = 0
-    for part in parts:
-        for wanted, amount in part.needs:
-            if wanted == name:
-                amounts.append(amount)
-                able |= part.options
+    for options, _ in askers:
+        able |= options
     rooms = [free[seat] for seat in bits(able)]
-    smallest = min(amounts)
-    return sum(rooms) < sum(amounts) or sum(room // smallest for room in rooms) < len(amounts)
+    wanted = [amount for _, amount in askers]
+    smallest = min(wanted)
+    return sum(rooms) >= sum(wanted) and sum(room // smallest for room in rooms) >= len(wanted)
 
 
 def _matched(options: Sequence[int]) -> bool:

@@ -22,6 +22,8 @@ from protonova.services.placement.query import CandidateQuery
 # Work, in parts looked at, after which a walk that has found nothing lets others go first.
 _PATIENCE = 5_000
 _MOST_REMEMBERED = 20_000
+# A candidate costs memory, too; the first of each tree is what everybody hopes for.
+_COST_OF_ANOTHER = 100
 
 
 @dataclass(slots=True)
@@ -73,6 +75,11 @@ class _Walk:
             ]
             for name in sorted(query.classes)
         }
+        # The parts that need a class, and how much.
+        self._askers: dict[str, list[tuple[int, int]]] = {name: [] for name in self.room}
+        for number, part in enumerate(self.parts):
+            for name, amount in part.needs:
+                self._askers[name].append((number, amount))
         self._chosen: list[int] = []
         self._subtrees = Subtrees(view, self._seats, self.parts, query.same_subtree)
         plain = query.plain_group
@@ -86,7 +93,7 @@ class _Walk:
         self._dead: set[object] = set()
 
     def run(self) -> Iterator[Candidate | None]:
-        patience = _PATIENCE
+        patience, found = _PATIENCE, False
         first = [part.options for part in self.parts]
         levels = [_Level(bits(first[0]), first, 0)]
         while levels:
@@ -96,9 +103,8 @@ class _Walk:
             if seat is None:
                 self._leave(levels)
                 continue
-            cost = len(self.parts) - depth
-            self._effort.left -= cost
-            patience -= cost
+            self._effort.left -= len(self.parts)
+            patience -= len(self.parts)
             if patience <= 0:
                 patience = _PATIENCE
                 yield None
@@ -110,6 +116,8 @@ class _Walk:
             else:
                 level.fruitful = True
                 patience = _PATIENCE
+                self._effort.left -= _COST_OF_ANOTHER if found else 0
+                found = True
                 yield self._candidate()
                 self._release(depth)
 
@@ -124,6 +132,8 @@ class _Walk:
             return None
         alive = self._still_alive(depth, seat, level.alive)
         if alive is None or not self._subtrees.possible(self._chosen, alive):
+            return None
+        if not all(self._enough(name, depth, alive) for name, _ in part.needs):
             return None
         if self._dead and depth + 1 < len(self.parts) and self._state(met) in self._dead:
             return None
@@ -158,6 +168,11 @@ class _Walk:
                 if not alive[number]:
                     return None
         return alive
+
+    def _enough(self, name: str, depth: int, alive: Sequence[int]) -> bool:
+        """What nobody to come can use any more is lost: the rest must do for all of them."""
+        askers = [(alive[number], amount) for number, amount in self._askers[name] if number > depth]
+        return len(askers) < 2 or bounds.enough(askers, self.room[name])
 
     def _brought_from(self) -> list[int]:
         """For each place in the order of parts, the required traits that the parts from there on may bring."""

@@ -24,8 +24,8 @@ from protonova.services.placement.index.parts import pieces
 from protonova.services.placement.query import CandidateQuery
 from protonova.services.placement.records import ProviderRecord
 
-# What all walks of a query may cost together, in parts looked at: a second or two.
-_MOST_EFFORT = 2_000_000
+# What all walks of a query may cost together, in parts looked at: about a second.
+_MOST_EFFORT = 1_500_000
 
 _Walk = Iterator[Candidate | None]
 
