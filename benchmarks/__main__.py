@@ -10,35 +10,44 @@ from pathlib import Path
 from benchmarks import figures
 from benchmarks.cloud import running
 from benchmarks.figures import Line, Site
+from benchmarks.placement.figures import figures as placement
 
+# On a cloud; its footprint is taken before it has been filled with thousands of servers.
 GROUPS = {
     "idle": figures.idle,
     "throughput": figures.throughput,
+    "footprint": figures.footprint,
     "listing": figures.listing,
     "density": figures.density,
-    "footprint": figures.footprint,
 }
+# On processes of their own.
+APART = {"placement": placement}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
-    parser.add_argument("--only", action="append", choices=tuple(GROUPS), help="groups to run; default: all")
+    parser.add_argument(
+        "--only", action="append", choices=(*GROUPS, *APART), help="groups to run; default: all"
+    )
     parser.add_argument("--json", type=Path, help="also write the JSON there")
     parser.add_argument("--keep", action="store_true", help="keep the state directory, with its logs")
     words = parser.parse_args()
     databases = ("sqlite", "postgresql") if words.database == "both" else (words.database,)
     results: dict[str, list[Line]] = {}
+    wanted = words.only or (*GROUPS, *APART)
     for database in databases:
-        with running(database, keep=words.keep) as cloud:
-            print(f"measuring on {database}: {cloud.state}", file=sys.stderr)
-            site = Site.prepare(cloud)
-            results[database] = [figures.machine()]
-            # The footprint of a cloud is taken before it has been filled with thousands of servers.
-            for name in sorted(
-                words.only or GROUPS, key=["idle", "throughput", "footprint", "listing", "density"].index
-            ):
-                results[database] += GROUPS[name](site)
+        results[database] = [figures.machine()]
+        if on_cloud := [measure for name, measure in GROUPS.items() if name in wanted]:
+            with running(database, keep=words.keep) as cloud:
+                print(f"measuring on {database}: {cloud.state}", file=sys.stderr)
+                site = Site.prepare(cloud)
+                for measure in on_cloud:
+                    results[database] += measure(site)
+        for name, measure_apart in APART.items():
+            if name in wanted:
+                print(f"measuring {name} on {database}", file=sys.stderr)
+                results[database] += measure_apart(database)
     document = {
         database: [
             {
@@ -65,7 +74,7 @@ def _table(results: dict[str, list[Line]]) -> None:
         print(f"\n{database}")
         for line in lines:
             target = f"{line.target} {line.unit}" if line.target else ""
-            print(f"  {line.name:42} {line.value:10.2f} {line.unit:4} {target:12} {marks[line.met]}")
+            print(f"  {line.name:50} {line.value:10.2f} {line.unit:4} {target:12} {marks[line.met]}")
 
 
 if __name__ == "__main__":

@@ -27,14 +27,20 @@ class Account:
 class Client:
     """One keep-alive connection a thread, one token for all."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, address: tuple[str, int], token: str = "", project_id: str = "") -> None:
         self._connections = threading.local()
-        self._account = account
+        self._address = address
+        self.token = token
+        self.project_id = project_id
+
+    @classmethod
+    def login(cls, account: Account) -> Client:
         base = urlsplit(account.auth_url)
         assert base.hostname
         assert base.port
-        self._address = (base.hostname, base.port)
-        self.token, self.project_id = self._login()
+        client = cls((base.hostname, base.port))
+        client.token, client.project_id = client._login(account)
+        return client
 
     def call(self, method: str, path: str, body: Any = None, expect: tuple[int, ...] = ()) -> Any:
         """The JSON answer (None when empty). Raises `Refused` on a status that is not expected (default: 2xx)."""
@@ -55,7 +61,7 @@ class Client:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body; a connection the server has closed is opened again."""
         sent = {"Accept": "application/json", **(headers or {})}
-        if hasattr(self, "token"):
+        if self.token:
             sent["X-Auth-Token"] = self.token
         if path.startswith("/v2"):
             sent.setdefault("OpenStack-API-Version", f"compute {MICROVERSION}")
@@ -83,8 +89,7 @@ class Client:
             self._connections.current = connection
         return connection
 
-    def _login(self) -> tuple[str, str]:
-        account = self._account
+    def _login(self, account: Account) -> tuple[str, str]:
         body = {
             "auth": {
                 "identity": {

@@ -50,7 +50,8 @@ class Cloud:
     def client(self, name: str = "protonova-admin") -> Client:
         clouds = yaml.safe_load((self.state / "clouds.yaml").read_text())["clouds"]
         auth = clouds[name]["auth"]
-        return Client(Account(auth["auth_url"], auth["username"], auth["password"], auth["project_name"]))
+        account = Account(auth["auth_url"], auth["username"], auth["password"], auth["project_name"])
+        return Client.login(account)
 
     def processes(self) -> list[dict[str, Any]]:
         """As `protonova status --json` lists them."""
@@ -111,7 +112,7 @@ class Cloud:
             for member in members:
                 if member.pid in roots and member.pid != pid:
                     continue
-                usage[name] = usage.get(name, 0) + _pss_mib(member.pid)
+                usage[name] = usage.get(name, 0) + process_pss_mib(member.pid)
         return usage
 
 
@@ -180,7 +181,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _pss_mib(pid: int) -> float:
+def process_pss_mib(pid: int) -> float:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024

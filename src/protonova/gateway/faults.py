@@ -174,6 +174,7 @@ REASONS: dict[str, Rule] = {
     "ALLOCATION_INVALID": Rule(409),
     "ALLOCATION_NOT_FOUND": Rule(404),
     "QUERY_INVALID": Rule(400),
+    "QUERY_TOO_HARD": Rule(400),
 }
 
 STATUSES: dict[grpc.StatusCode, int] = {

@@ -234,3 +234,48 @@ def test_trees_take_turns_where_configured(sqlite_placement):
                 placement.provider(parent=root, inventories={"VGPU": 1})
         found = placement.candidates(group("", {"VCPU": 1, "VGPU": 1}), limit=2)
         assert len({provider for each in found for provider in each if "VCPU" in each[provider]}) == expected
+
+
+def test_tables_tell_the_same(cloud):
+    placement, known = cloud
+    request = pb.ListAllocationCandidatesRequest(groups=[group("", {"VCPU": 1, "DISK_GB": 5})], nested=True)
+    plain = placement.allocations.ListAllocationCandidates(request)
+    request.tables = True
+    answer = placement.allocations.ListAllocationCandidates(request)
+    alone = answer.alone
+    assert (list(alone.provider_ids), list(alone.suffixes)) == ([known.alone], [""])
+    assert dict(alone.resources.amounts) == {"VCPU": 1, "DISK_GB": 5}
+    assert not answer.provider_summaries
+    assert list(answer.candidates) == list(plain.candidates)[1:]
+    table = answer.summary_table
+    summaries = {}
+    for place, provider in enumerate(table.provider_ids):
+        summary = summaries[provider] = pb.ProviderSummary(
+            parent_id=table.parent_ids[place],
+            root_id=table.root_ids[place],
+            traits=table.trait_sets[table.traits[place]].traits,
+        )
+        for column in table.resources:
+            if column.capacities[place] >= 0:
+                summary.resources[column.resource_class].capacity = column.capacities[place]
+                summary.resources[column.resource_class].used = column.used[place]
+    assert summaries == dict(plain.provider_summaries)
+    request.skip_summaries = True
+    assert not placement.allocations.ListAllocationCandidates(request).HasField("summary_table")
+
+
+def test_a_search_that_is_given_up_says_so(cloud, monkeypatch):
+    placement, _ = cloud
+    groups = [group("a", VGPU), group("b", {"VCPU": 1})]
+    request = pb.ListAllocationCandidatesRequest(
+        groups=groups, group_policy=pb.GROUP_POLICY_NONE, nested=True
+    )
+    assert not placement.allocations.ListAllocationCandidates(request).incomplete
+    monkeypatch.setattr("protonova.services.placement.index.search._MOST_EFFORT", 1)
+    answer = placement.allocations.ListAllocationCandidates(request)
+    assert answer.incomplete
+    assert len(answer.candidates) == 1
+    # The first tree that is looked at does not serve this, and no other one is looked at.
+    nowhere = [group("a", VGPU), group("b", VGPU), group("c", VGPU, required=[["HW_GPU_API_VULKAN"]])]
+    with refused(errors.InvalidArgument, "QUERY_TOO_HARD"):
+        placement.candidates(*nowhere, group_policy=pb.GROUP_POLICY_ISOLATE)

@@ -75,6 +75,41 @@ def test_a_start_builds_the_index(replica, new_id):
     assert hosts(second, 2) == set(kept[1:])
 
 
+def test_a_start_reads_page_by_page(replica, new_id, monkeypatch):
+    """However pages fall: trees lie across them, providers are gone between them."""
+    first = replica()
+    rack = new_id()
+    root = first.provider("root", inventories={"VCPU": 4}, traits=["HW_CPU_X86_AVX"], aggregates=[rack])
+    gone = [first.provider(inventories={"VCPU": 4}) for _ in range(3)]
+    child = first.provider("child", parent=root, inventories={"VGPU": {"total": 4, "step_size": 2}})
+    plain = [first.provider(aggregates=[rack]) for _ in range(2)]
+    for id_ in gone:
+        first.providers.DeleteResourceProvider(pb.DeleteResourceProviderRequest(id=id_))
+    first.claim(new_id(), {root: {"VCPU": 3}, child: {"VGPU": 2}})
+
+    def snapshot(placement: Placement) -> dict[str, pb.ProviderState]:
+        stream = placement.providers.WatchProviders(pb.WatchProvidersRequest())
+        states = {}
+        for change in stream:
+            if change.snapshot_end:
+                stream.cancel()
+                return states
+            change.state.provider.ClearField("updated_at")
+            states[change.state.provider.id] = change.state
+        raise AssertionError("the stream ended within its snapshot")
+
+    expected = snapshot(first)
+    assert set(expected) == {root, child, *plain}
+    assert dict(expected[child].usages) == {"VGPU": 2}
+    for size in (1, 2, 3):
+        monkeypatch.setattr("protonova.services.placement.loading._PAGE", size)
+        second = replica()
+        assert snapshot(second) == expected
+        wanted = [group("", {"VCPU": 1}), group("gpu", {"VGPU": 2})]
+        assert second.candidates(*wanted) == [{root: {"VCPU": 1}, child: {"VGPU": 2}}]
+        assert second.candidates(group("", {"VCPU": 2})) == []
+
+
 def test_renamed_classes_show_everywhere(replica):
     one, two = replica(), replica()
     one.classes.EnsureResourceClass(resource_class_pb2.EnsureResourceClassRequest(name="CUSTOM_OLD"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from protonova.services.placement.index.index import Index
 from protonova.services.placement.index.search import search
-from protonova.services.placement.query import MOST_PARTS, CandidateQuery, Conditions, Group
+from protonova.services.placement.query import MOST_PARTS, CandidateQuery, Group
 from protonova.services.placement.records import Inventory, ProviderRecord
-from protonova.services.runtime import errors
 
 
 def tree() -> Index:
@@ -29,14 +26,6 @@ def test_some_of_very_many_are_told():
     found = search(tree(), CandidateQuery(groups=groups(MOST_PARTS)))
     assert 0 < len(found) < 10_000
     assert len({candidate.key() for candidate in found}) == len(found)
-
-
-def test_none_of_very_many_is_an_error():
-    # What the group without a suffix lacks shows only at the end of each way.
-    lacking = Group("", {"VCPU": 1}, Conditions(required=(frozenset({"RED"}),)))
-    with pytest.raises(errors.InvalidArgument) as refused:
-        search(tree(), CandidateQuery(groups=(lacking, *groups(40))))
-    assert refused.value.reason == "QUERY_INVALID"
 
 
 def test_what_ends_is_told_whole():

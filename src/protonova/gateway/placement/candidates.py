@@ -7,7 +7,8 @@ History: 1.12 allocations by provider; 1.16 limit; 1.17 required; 1.21 member_of
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from protonova.gateway.faults import Fault
 from protonova.gateway.operation import Resource
@@ -32,7 +33,6 @@ from protonova.gateway.validation import Query
 from protonova.gateway.versions import Window
 from protonova.placement.v1 import allocation_pb2 as pb
 
-BY_MAP = Window.parse("1.12-")
 ALL_CLASSES = Window.parse("1.27-")
 NESTED = Window.parse("1.29-")
 RESOURCELESS = Window.parse("1.36-")
@@ -63,54 +63,45 @@ QUERY = CandidateQuery(*PARAMETERS.fields, strict="1.0")
 _POLICIES = {"none": pb.GROUP_POLICY_NONE, "isolate": pb.GROUP_POLICY_ISOLATE}
 
 
-def _held(candidate: pb.Candidate, _: Request) -> dict[str, Any]:
-    return {
-        provider: {"resources": dict(amounts.amounts)}
-        for provider, amounts in candidate.allocations.providers.items()
-    }
+class _Offer(NamedTuple):
+    """A candidate. What many have in common is one object: nobody changes it."""
+
+    allocations: dict[str, dict[str, Any]]
+    mappings: dict[str, list[str]]
 
 
-def _listed(candidate: pb.Candidate, _: Request) -> list[dict[str, Any]]:
-    return [
-        {"resource_provider": {"uuid": provider}, "resources": dict(amounts.amounts)}
-        for provider, amounts in candidate.allocations.providers.items()
-    ]
+class _Summary(NamedTuple):
+    """A provider that candidates use, or that is in a tree which they use."""
+
+    resources: dict[str, dict[str, int]]
+    traits: list[str]
+    parent: str | None
+    root: str
 
 
 CANDIDATE = View(
-    Field("allocations", Arr(OBJECT), _listed, until="1.11", required=True),
-    Field("allocations", OBJECT, _held, since="1.12", required=True),
     Field(
-        "mappings",
-        Map("", Arr(UUID)),
-        lambda c, _: {suffix: list(ids.provider_ids) for suffix, ids in c.mappings.items()},
-        since="1.34",
+        "allocations",
+        Arr(OBJECT),
+        lambda c, _: [
+            {"resource_provider": {"uuid": provider}, **held} for provider, held in c.allocations.items()
+        ],
+        until="1.11",
         required=True,
     ),
+    Field("allocations", OBJECT, lambda c, _: c.allocations, since="1.12", required=True),
+    Field("mappings", Map("", Arr(UUID)), lambda c, _: c.mappings, since="1.34", required=True),
 )
-
-
-def _classes(summary: pb.ProviderSummary, request: Request) -> dict[str, Any]:
-    wanted = request.memo.get("classes")
-    return {
-        name: {"capacity": amounts.capacity, "used": amounts.used}
-        for name, amounts in summary.resources.items()
-        if wanted is None or name in wanted
-    }
-
-
 SUMMARY = View(
     Field(
         "resources",
         Map("", Obj(Field("capacity", INTEGER), Field("used", INTEGER))),
-        _classes,
+        lambda s, _: s.resources,
         required=True,
     ),
-    Field("traits", Arr(STRING), lambda s, _: list(s.traits), since="1.17", required=True),
-    Field(
-        "parent_provider_uuid", UUID_OR_NULL, lambda s, _: s.parent_id or None, since="1.29", required=True
-    ),
-    Field("root_provider_uuid", UUID, lambda s, _: s.root_id, since="1.29", required=True),
+    Field("traits", Arr(STRING), lambda s, _: s.traits, since="1.17", required=True),
+    Field("parent_provider_uuid", UUID_OR_NULL, lambda s, _: s.parent, since="1.29", required=True),
+    Field("root_provider_uuid", UUID, lambda s, _: s.root, since="1.29", required=True),
 )
 
 
@@ -129,15 +120,44 @@ def index(request: Request) -> dict[str, Any]:
     """List where a request for resources would fit."""
     wanted = _wanted(request)
     found = request.services.allocations.ListAllocationCandidates(wanted)
-    if request.version not in ALL_CLASSES:
-        request.memo["classes"] = {name for group in wanted.groups for name in group.resources}
+    shown = {name for group in wanted.groups for name in group.resources}
+    summaries = _summaries(found.summary_table, None if request.version in ALL_CLASSES else shown)
     show_summary = request.shower(SUMMARY)
     return {
-        "allocation_requests": request.show_all(CANDIDATE, found.candidates),
-        "provider_summaries": {
-            provider: show_summary(summary, request) for provider, summary in found.provider_summaries.items()
-        },
+        "allocation_requests": request.show_all(CANDIDATE, _offers(found)),
+        "provider_summaries": {provider: show_summary(summary, request) for provider, summary in summaries},
     }
+
+
+def _offers(found: pb.ListAllocationCandidatesResponse) -> Iterator[_Offer]:
+    alike = {"resources": dict(found.alone.resources.amounts)}
+    suffixes = list(found.alone.suffixes)
+    for provider in found.alone.provider_ids:
+        yield _Offer({provider: alike}, {suffix: [provider] for suffix in suffixes})
+    for candidate in found.candidates:
+        yield _Offer(
+            {
+                provider: {"resources": dict(amounts.amounts)}
+                for provider, amounts in candidate.allocations.providers.items()
+            },
+            {suffix: list(ids.provider_ids) for suffix, ids in candidate.mappings.items()},
+        )
+
+
+def _summaries(table: pb.SummaryTable, classes: set[str] | None) -> Iterator[tuple[str, _Summary]]:
+    """By provider; only of some classes unless all are wanted."""
+    resources: list[dict[str, dict[str, int]]] = [{} for _ in table.provider_ids]
+    for column in table.resources:
+        name = column.resource_class
+        if classes is None or name in classes:
+            for own, capacity, used in zip(resources, column.capacities, column.used, strict=True):
+                if capacity >= 0:
+                    own[name] = {"capacity": capacity, "used": used}
+    traits = [list(each.traits) for each in table.trait_sets]
+    for provider, own, place, parent, root in zip(
+        table.provider_ids, resources, table.traits, table.parent_ids, table.root_ids, strict=True
+    ):
+        yield provider, _Summary(own, traits[place], parent or None, root)
 
 
 def _wanted(request: Request) -> pb.ListAllocationCandidatesRequest:
@@ -154,6 +174,7 @@ def _wanted(request: Request) -> pb.ListAllocationCandidatesRequest:
         same_subtree=[pb.Subtree(suffixes=suffixes) for suffixes in subtrees],
         limit=min(int(request.last("limit") or 0), 2147483647),
         nested=request.version in NESTED,
+        tables=True,
     )
     _root_traits(request, wanted)
     return wanted

@@ -1,24 +1,88 @@
 """Reads whole providers from the database, many at a time, as records.
 
 Names come with the rows, not from memory: a record is of one snapshot in everything, also when a class has just
-got another name.
+got another name. Hosts of a cloud are much alike, so equal inventories, usages, traits and aggregates are one
+object in memory, whichever records they belong to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protonova.services.placement import tables
-from protonova.services.placement.inventories import of_row
 from protonova.services.placement.records import Inventory, ProviderRecord
+from protonova.services.runtime.database import Database
 
 _CHUNK = 500
+# A page's rows are in memory at once; fewer pages are fewer queries.
+_PAGE = 4_000
+# How many different inventories, usages and sets of names are remembered in order to be shared.
+_KINDS = 8_192
+
 _providers = tables.resource_providers
+_inventories = tables.inventories
+_classes = tables.resource_classes
 _root = _providers.alias("root")
 _parent = _providers.alias("parent")
+
+_PROVIDERS = (
+    sa.select(
+        _providers.c.id,
+        _providers.c.uuid,
+        _providers.c.name,
+        _providers.c.generation,
+        _providers.c.version,
+        _providers.c.updated_at,
+        _root.c.uuid,
+        _parent.c.uuid,
+    )
+    .join(_root, _root.c.id == _providers.c.root_id)
+    .outerjoin(_parent, _parent.c.id == _providers.c.parent_id)
+    .order_by(_providers.c.id)
+)
+_INVENTORIES = (
+    sa.select(
+        _inventories.c.provider_id,
+        _classes.c.name,
+        _inventories.c.total,
+        _inventories.c.reserved,
+        _inventories.c.min_unit,
+        _inventories.c.max_unit,
+        _inventories.c.step_size,
+        _inventories.c.allocation_ratio,
+        _inventories.c.used,
+    )
+    .join(_classes, _classes.c.id == _inventories.c.resource_class_id)
+    .order_by(_inventories.c.provider_id, _inventories.c.resource_class_id)
+)
+
+
+def _belonging(
+    table: sa.Table, named: sa.Table, number: sa.Column[int], name: sa.Column[str]
+) -> sa.Select[Any]:
+    return (
+        sa.select(table.c.provider_id, name)
+        .join(named, named.c.id == number)
+        .order_by(table.c.provider_id, number)
+    )
+
+
+_TRAITS = _belonging(
+    tables.provider_traits, tables.traits, tables.provider_traits.c.trait_id, tables.traits.c.name
+)
+_AGGREGATES = _belonging(
+    tables.provider_aggregates,
+    tables.aggregates,
+    tables.provider_aggregates.c.aggregate_id,
+    tables.aggregates.c.uuid,
+)
 
 
 def load(connection: Connection, ids: Iterable[str]) -> dict[str, ProviderRecord]:
@@ -26,8 +90,23 @@ def load(connection: Connection, ids: Iterable[str]) -> dict[str, ProviderRecord
     found: dict[str, ProviderRecord] = {}
     wanted = list(ids)
     for start in range(0, len(wanted), _CHUNK):
-        found.update(_chunk(connection, wanted[start : start + _CHUNK]))
+        chosen = _providers.c.uuid.in_(wanted[start : start + _CHUNK])
+        rows = connection.execute(_PROVIDERS.where(chosen)).all()
+        numbers = [row[0] for row in rows]
+        of_them = partial(sa.ColumnElement.in_, other=numbers)
+        found.update((record.id, record) for record in _records(connection, rows, of_them))
     return found
+
+
+def everything(db: Database) -> Iterator[ProviderRecord]:
+    """All providers, in the order they were made; those of a page are of one moment, and later pages are newer."""
+    after = 0
+    while True:
+        page = db.read(partial(_page, after=after))
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].incarnation
 
 
 def orders(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -44,66 +123,60 @@ def orders(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, i
     return found
 
 
-def _chunk(connection: Connection, ids: Sequence[str]) -> dict[str, ProviderRecord]:
-    rows = connection.execute(
-        sa.select(_providers, _root.c.uuid.label("root_uuid"), _parent.c.uuid.label("parent_uuid"))
-        .join(_root, _root.c.id == _providers.c.root_id)
-        .outerjoin(_parent, _parent.c.id == _providers.c.parent_id)
-        .where(_providers.c.uuid.in_(ids))
-    ).all()
-    numbers = [row.id for row in rows]
-    if not numbers:
-        return {}
-    inventories: dict[int, dict[str, Inventory]] = {number: {} for number in numbers}
-    used: dict[int, dict[str, int]] = {number: {} for number in numbers}
-    classes = tables.resource_classes
-    for row in connection.execute(
-        sa.select(tables.inventories, classes.c.name.label("class_name"))
-        .join(classes, classes.c.id == tables.inventories.c.resource_class_id)
-        .where(tables.inventories.c.provider_id.in_(numbers))
-    ):
-        inventories[row.provider_id][row.class_name] = of_row(row)
-        used[row.provider_id][row.class_name] = row.used
-    traits = _traits(connection, numbers)
-    aggregates = _aggregates(connection, numbers)
-    return {
-        row.uuid: ProviderRecord(
-            id=row.uuid,
-            name=row.name,
-            generation=row.generation,
-            incarnation=row.id,
-            version=row.version,
-            root=row.root_uuid,
-            parent=row.parent_uuid or "",
-            updated_at=row.updated_at,
-            inventories=inventories[row.id],
-            used=used[row.id],
-            traits=frozenset(traits[row.id]),
-            aggregates=frozenset(aggregates[row.id]),
+def _page(connection: Connection, after: int) -> list[ProviderRecord]:
+    rows = connection.execute(_PROVIDERS.where(_providers.c.id > after).limit(_PAGE)).all()
+    if not rows:
+        return []
+    first, last = rows[0][0], rows[-1][0]
+    return list(_records(connection, rows, partial(sa.ColumnElement.between, cleft=first, cright=last)))
+
+
+def _records(
+    connection: Connection,
+    rows: Sequence[Any],
+    of_them: Callable[[sa.Column[int]], sa.ColumnElement[bool]],
+) -> Iterator[ProviderRecord]:
+    """`of_them` makes, of a column with numbers of providers, the condition that it is one of these rows'."""
+    if not rows:
+        return
+    inventories = _by_provider(connection, _INVENTORIES.where(of_them(_inventories.c.provider_id)))
+    traits = _by_provider(connection, _TRAITS.where(of_them(tables.provider_traits.c.provider_id)))
+    aggregates = _by_provider(
+        connection, _AGGREGATES.where(of_them(tables.provider_aggregates.c.provider_id))
+    )
+    for number, uuid, name, generation, version, updated_at, root, parent in rows:
+        lines = inventories.get(number, ())
+        yield ProviderRecord(
+            id=uuid,
+            name=name,
+            generation=generation,
+            incarnation=number,
+            version=version,
+            root=uuid if root == uuid else root,
+            parent=parent or "",
+            updated_at=updated_at,
+            inventories=_inventories_of(tuple([line[1:8] for line in lines])),
+            used=_usage_of(tuple([(line[1], line[8]) for line in lines])),
+            traits=_names_of(tuple([line[1] for line in traits.get(number, ())])),
+            aggregates=_names_of(tuple([line[1] for line in aggregates.get(number, ())])),
         )
-        for row in rows
-    }
 
 
-def _traits(connection: Connection, numbers: Sequence[int]) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {number: set() for number in numbers}
-    table = tables.provider_traits
-    for provider, name in connection.execute(
-        sa.select(table.c.provider_id, tables.traits.c.name)
-        .join(tables.traits, tables.traits.c.id == table.c.trait_id)
-        .where(table.c.provider_id.in_(numbers))
-    ):
-        found[provider].add(name)
-    return found
+def _by_provider(connection: Connection, query: sa.Select[Any]) -> dict[int, tuple[Any, ...]]:
+    rows = connection.execute(query)
+    return {number: tuple(lines) for number, lines in groupby(rows, itemgetter(0))}
 
 
-def _aggregates(connection: Connection, numbers: Sequence[int]) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {number: set() for number in numbers}
-    table = tables.provider_aggregates
-    for provider, uuid in connection.execute(
-        sa.select(table.c.provider_id, tables.aggregates.c.uuid)
-        .join(tables.aggregates, tables.aggregates.c.id == table.c.aggregate_id)
-        .where(table.c.provider_id.in_(numbers))
-    ):
-        found[provider].add(uuid)
-    return found
+@lru_cache(_KINDS)
+def _inventories_of(lines: tuple[tuple[Any, ...], ...]) -> Mapping[str, Inventory]:
+    return {name: Inventory(*amounts) for name, *amounts in lines}
+
+
+@lru_cache(_KINDS)
+def _usage_of(lines: tuple[tuple[str, int], ...]) -> Mapping[str, int]:
+    return dict(lines)
+
+
+@lru_cache(_KINDS)
+def _names_of(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names)

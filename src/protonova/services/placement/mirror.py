@@ -1,7 +1,9 @@
 """Keeps the index current: own writes at once, those of other replicas from the feed of providers.
 
-The mirror is also what the feed's readers elsewhere are served from: a provider whose record in memory is as new
-as its row is not read again, so that a claim costs its watchers one small query and no more.
+When a process starts, all providers are read in a few large pages; what changes meanwhile is told by the feed
+afterwards. The mirror is also what the feed's readers elsewhere are served from: their snapshot is the index, and a
+provider whose record in memory is as new as its row is not read again, so that a claim costs its watchers one
+small query and no more.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from protonova.services.runtime.database import Database
 LOG = logging.getLogger(__name__)
 
 _PAUSE_AFTER_FAILURE = 0.5
+# How often one looks for what other replicas wrote, where no Redis tells of it.
+_LOOK_SECONDS = 0.1
 
 
 class Mirror:
@@ -35,8 +39,11 @@ class Mirror:
         self._ready = threading.Event()
         self._threads: list[threading.Thread] = []
         self._revision = 0
+        # Held from reading a provider until the index has it: what was read before another change must not get
+        # in after it, least of all bring back what is gone.
+        self._changing = threading.Lock()
         self.feed: feeds.Feed[ProviderRecord] = feeds.Feed(
-            db, tables.feed_tables, tables.PROVIDER_TOPIC, self._load
+            db, tables.feed_tables, tables.PROVIDER_TOPIC, self._load, look_seconds=_LOOK_SECONDS
         )
         self._names: feeds.Feed[bool] = feeds.Feed(
             db, tables.feed_tables, tables.NAME_TOPIC, lambda _, keys: dict.fromkeys(keys, True)
@@ -61,16 +68,23 @@ class Mirror:
         wanted = list(ids)
         if not wanted:
             return
-        found = self._db.read(lambda connection: loading.load(connection, wanted))
-        for provider in wanted:
-            if provider in found:
-                self.index.apply(found[provider])
-            else:
-                self.index.remove(provider)
+        with self._changing:
+            found = self._db.read(lambda connection: loading.load(connection, wanted))
+            for provider in wanted:
+                if provider in found:
+                    self.index.apply(found[provider])
+                else:
+                    self.index.remove(provider)
 
     def adopt(self, changes: Iterable[UsageChange]) -> None:
         """The same for a write of allocations, which knows what it made of the usages."""
         self.refresh(self.index.adopt(changes))
+
+    def whole(self, head: int) -> feeds.Whole[ProviderRecord]:
+        """A snapshot of the feed from memory. It is of the revision up to which the index has followed, which is
+        read first: records that change afterwards are told again."""
+        revision = min(self._revision, head)
+        return revision, ((record.id, record) for record in self.index.records())
 
     def _load(self, connection: Connection, keys: Sequence[str]) -> dict[str, ProviderRecord]:
         found: dict[str, ProviderRecord] = {}
@@ -94,18 +108,23 @@ class Mirror:
 
     def _follow_providers(self) -> None:
         told: set[str] = set()
-        for change in self.feed.watch(self._revision, self._stop):
+        for change in self.feed.watch(self._revision, self._stop, whole=self._read_all):
             if isinstance(change, feeds.SnapshotEnd):
                 self.refresh(set(self.index.ids()) - told)
+                told.clear()
                 self._ready.set()
                 LOG.info("The index holds %d resource providers", len(self.index))
             elif change.deleted or change.value is None:
                 self.refresh([change.key])  # it may be there again already
             else:
-                self.index.apply(change.value)
+                with self._changing:
+                    self.index.apply(change.value)
                 if not change.revision:
                     told.add(change.key)
             self._revision = change.revision or self._revision
+
+    def _read_all(self, head: int) -> feeds.Whole[ProviderRecord]:
+        return head, ((record.id, record) for record in loading.everything(self._db))
 
     def _follow_names(self) -> None:
         for change in self._names.watch(0, self._stop):

@@ -26,10 +26,17 @@ class Inventory:
     max_unit: int = MAX_INTEGER
     step_size: int = 1
     allocation_ratio: float = 1.0
+    # What may be used of it.
+    capacity: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def capacity(self) -> int:
-        return int(min((self.total - self.reserved) * self.allocation_ratio, MAX_CAPACITY))
+    def __post_init__(self) -> None:
+        # In this order a ratio that is no number, which is refused elsewhere, does no harm here.
+        usable = min(MAX_CAPACITY, (self.total - self.reserved) * self.allocation_ratio)
+        object.__setattr__(self, "capacity", int(max(-MAX_CAPACITY, usable)))
+
+    def room(self, used: int) -> int:
+        """The largest amount that all allocations of one claim may add up to while so much is used."""
+        return max(min(self.max_unit, self.capacity - used), -1)
 
     def portions(self, amount: int) -> bool:
         """Whether one allocation may be of this amount, whatever is free."""

@@ -83,3 +83,11 @@ def allocation_not_found(consumer_id: str) -> errors.NotFound:
     return errors.NotFound(
         f"Consumer {consumer_id} holds nothing.", reason="ALLOCATION_NOT_FOUND", consumer_id=consumer_id
     )
+
+
+def query_too_hard() -> errors.InvalidArgument:
+    return errors.InvalidArgument(
+        "The groups can be combined in too many ways: the search was given up before it found a candidate, though"
+        " there may be one. Fewer groups, or more conditions on them, make it shorter.",
+        reason="QUERY_TOO_HARD",
+    )

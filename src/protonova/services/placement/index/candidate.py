@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 Allocations = Mapping[str, Mapping[str, int]]
 
@@ -26,3 +27,31 @@ class Candidate:
             ),
             frozenset(self.mappings.items()),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LoneProviders:
+    """Providers each of which serves all groups alone, and what each gives: they differ in nothing else."""
+
+    ids: Sequence[str]
+    amounts: Mapping[str, int]
+    suffixes: Sequence[str]
+
+    def __iter__(self) -> Iterator[Candidate]:
+        for provider in self.ids:
+            yield Candidate(provider, {provider: self.amounts}, dict.fromkeys(self.suffixes, (provider,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that a search found. `incomplete` = it was given up before it had seen everything."""
+
+    alone: LoneProviders
+    trees: Sequence[Candidate] = field(default=())
+    incomplete: bool = False
+
+    def __len__(self) -> int:
+        return len(self.alone.ids) + len(self.trees)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return chain(self.alone, self.trees)

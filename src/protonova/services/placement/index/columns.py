@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from protonova.services.placement.records import ProviderRecord
+from protonova.services.placement.records import Inventory
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
@@ -20,51 +20,42 @@ _ABSENT = -1
 
 
 class ClassColumn:
-    """Inventory and usage of one resource class. A slot without inventory has capacity -1 and fits nothing."""
+    """Inventory and usage of one resource class. `free` is the largest allocation there is room for: -1 in a slot
+    without inventory, which fits nothing."""
 
     def __init__(self, room: int) -> None:
-        self.capacity: Numbers = np.full(room, _ABSENT, dtype=np.int64)
-        self.used: Numbers = np.zeros(room, dtype=np.int64)
-        self.min_unit: Numbers = np.ones(room, dtype=np.int64)
-        self.max_unit: Numbers = np.zeros(room, dtype=np.int64)
-        self.step_size: Numbers = np.ones(room, dtype=np.int64)
-        self._stepped: set[int] = set()
+        self.free: Numbers = np.full(room, _ABSENT, dtype=np.int64)
+        # Minimum and step by slot, once any inventory has others than 1.
+        self._portions: npt.NDArray[np.int32] | None = None
 
     def grow(self, room: int) -> None:
-        wider = ClassColumn(room)
-        for name in ("capacity", "used", "min_unit", "max_unit", "step_size"):
-            numbers: Numbers = getattr(wider, name)
-            before: Numbers = getattr(self, name)
-            numbers[: len(before)] = before
-            setattr(self, name, numbers)
+        free, portions = self.free, self._portions
+        self.free = np.full(room, _ABSENT, dtype=np.int64)
+        self.free[: len(free)] = free
+        if portions is not None:
+            self._portions = np.ones((2, room), dtype=np.int32)
+            self._portions[:, : len(free)] = portions
 
-    def set(self, slot: int, record: ProviderRecord, name: str) -> None:
-        inventory = record.inventories[name]
-        self.capacity[slot] = inventory.capacity
-        self.used[slot] = record.used.get(name, 0)
-        self.min_unit[slot] = inventory.min_unit
-        self.max_unit[slot] = inventory.max_unit
-        self.step_size[slot] = inventory.step_size
-        if inventory.step_size == 1:
-            self._stepped.discard(slot)
-        else:
-            self._stepped.add(slot)
+    def set(self, slot: int, inventory: Inventory, used: int) -> None:
+        self.free[slot] = inventory.room(used)
+        portion = (inventory.min_unit, inventory.step_size)
+        if self._portions is None and portion != (1, 1):
+            self._portions = np.ones((2, len(self.free)), dtype=np.int32)
+        if self._portions is not None:
+            self._portions[:, slot] = portion
 
     def clear(self, slot: int) -> None:
-        self.capacity[slot] = _ABSENT
-        self.used[slot] = 0
-        self.max_unit[slot] = 0
-        self._stepped.discard(slot)
+        self.free[slot] = _ABSENT
 
     def fits(self, amounts: Iterable[int]) -> Mask:
         """Where one allocation made of all these amounts, each a portion of its own, has room."""
         amounts = tuple(amounts)
-        total = sum(amounts)
-        mask = (self.capacity - self.used >= total) & (self.max_unit >= total)
-        mask &= self.min_unit <= min(amounts)
-        if self._stepped:
+        mask = self.free >= sum(amounts)
+        if self._portions is not None:
+            minimum, step = self._portions
+            mask &= minimum <= min(amounts)
             for amount in set(amounts):
-                mask &= amount % self.step_size == 0
+                mask &= amount % step == 0
         return mask
 
 

@@ -1,189 +1,242 @@
 """The search within one tree, with the providers of other trees that share with it.
 
-Every group with a suffix falls to one provider; every class of the group without a suffix falls to one provider,
-not necessarily the same. A walk assigns them one after another and gives up a branch as soon as a provider would
-be over its capacity, a group would not be isolated or no provider is left. It is lazy: it goes no further than
-its reader.
+A walk assigns the parts of a request to seats one after another. It gives up a branch as soon as a later part is
+left without anybody who could serve it, and never goes twice into what is as good as a branch that led nowhere: it
+remembers the states from which nothing was found, in a form in which providers that are alike are the same. It is
+lazy and goes no further than its reader; when it has worked for a while without finding anything it yields None, so
+that other trees get their turn.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from protonova.services.placement.index import bounds
 from protonova.services.placement.index.candidate import Candidate
 from protonova.services.placement.index.index import TreeView
-from protonova.services.placement.query import CandidateQuery, Group
-from protonova.services.placement.records import ProviderRecord
+from protonova.services.placement.index.parts import Part, Piece, bits, parts, seats_of
+from protonova.services.placement.index.subtrees import Subtrees
+from protonova.services.placement.query import CandidateQuery
 
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Something that one provider serves: a whole group, or one class of the group without a suffix."""
-
-    suffix: str
-    resources: tuple[tuple[str, int], ...]
-    options: tuple[ProviderRecord, ...]
-
-
-class GivenUpError(Exception):
-    """The search took more steps than it may."""
+# Work, in parts looked at, after which a walk that has found nothing lets others go first.
+_PATIENCE = 5_000
+_MOST_REMEMBERED = 20_000
+# A candidate costs memory, too; the first of each tree is what everybody hopes for.
+_COST_OF_ANOTHER = 100
 
 
 @dataclass(slots=True)
-class Steps:
-    """What all walks of a search may still do together: few groups make more combinations than a machine ends."""
+class Effort:
+    """What a query may still cost, in parts looked at; all of its walks draw on it."""
 
     left: int
 
-    def take(self, number: int) -> None:
-        self.left -= number
-        if self.left < 0:
-            raise GivenUpError
+
+@dataclass(slots=True)
+class _Level:
+    """A part to be assigned: the seats to try, who could serve the parts from here on, which required traits the
+    parts before have brought, and whether anything was found below."""
+
+    seats: Iterator[int]
+    alive: Sequence[int]
+    met: int
+    fruitful: bool = False
 
 
-def candidates(view: TreeView, query: CandidateQuery, steps: Steps) -> Iterator[Candidate]:
-    """All candidates of a tree. Raises GivenUpError."""
+def candidates(
+    view: TreeView, query: CandidateQuery, pieces: Sequence[Piece], effort: Effort
+) -> Iterator[Candidate | None]:
+    """All candidates of a tree, with None in between."""
+    effort.left -= len(pieces)
     if not query.root.allow(view.root):
         return
-    walk = _Walk(view, query, steps)
-    if all(part.options for part in walk.parts):
-        yield from walk.from_part(0)
+    walk = _Walk(view, query, pieces, effort)
+    if not bounds.impossible(walk.parts, walk.room, isolate=query.isolate):
+        yield from walk.run()
 
 
 class _Walk:
-    """One walk over one tree."""
+    """One walk over one tree. `room` is what each seat has left, by class."""
 
-    def __init__(self, view: TreeView, query: CandidateQuery, steps: Steps) -> None:
+    def __init__(
+        self, view: TreeView, query: CandidateQuery, pieces: Sequence[Piece], effort: Effort
+    ) -> None:
         self._view = view
-        self._query = query
-        self._steps = steps
-        self.parts: list[_Part] = []
-        for group in query.groups:
-            self.parts.extend(self._parts(group))
-        # Few options first: dead ends show early.
-        self.parts.sort(key=lambda part: len(part.options))
-        self._chosen: list[ProviderRecord] = []
-        self._load: Counter[tuple[str, str]] = Counter()
+        self._isolate = query.isolate
+        self._effort = effort
+        self._seats = seats_of(view)
+        effort.left -= len(self._seats) * (1 + max((piece.kind for piece in pieces), default=0))
+        self.parts: list[Part] = parts(view, query, pieces, self._seats)
+        self.room: dict[str, list[int]] = {
+            name: [
+                inventory.room(seat.used.get(name, 0)) if (inventory := seat.inventories.get(name)) else -1
+                for seat in self._seats
+            ]
+            for name in sorted(query.classes)
+        }
+        # The parts that need a class, and how much.
+        self._askers: dict[str, list[tuple[int, int]]] = {name: [] for name in self.room}
+        for number, part in enumerate(self.parts):
+            for name, amount in part.needs:
+                self._askers[name].append((number, amount))
+        self._chosen: list[int] = []
+        self._subtrees = Subtrees(view, self._seats, self.parts, query.same_subtree)
+        plain = query.plain_group
+        self._wanted = plain.conditions.required if plain is not None else ()
+        self._brings = [
+            sum(1 << place for place, choice in enumerate(self._wanted) if choice & seat.traits)
+            for seat in self._seats
+        ]
+        self._later = self._brought_from()
+        self._likeness: list[int] = []
+        self._dead: set[object] = set()
 
-    def from_part(self, number: int) -> Iterator[Candidate]:
-        if number == len(self.parts):
-            self._steps.take(number)
-            if (found := self._finished()) is not None:
-                yield found
-            return
-        part = self.parts[number]
-        for provider in part.options:
-            self._steps.take(1)
-            if not self._isolated(part, provider):
+    def run(self) -> Iterator[Candidate | None]:
+        patience, found = _PATIENCE, False
+        first = [part.options for part in self.parts]
+        levels = [_Level(bits(first[0]), first, 0)]
+        while levels:
+            level = levels[-1]
+            depth = len(levels) - 1
+            seat = next(level.seats, None)
+            if seat is None:
+                self._leave(levels)
                 continue
-            for name, amount in part.resources:
-                self._load[provider.id, name] += amount
-            if self._has_room(part, provider):
-                self._chosen.append(provider)
-                yield from self.from_part(number + 1)
-                self._chosen.pop()
-            for name, amount in part.resources:
-                self._load[provider.id, name] -= amount
+            self._effort.left -= len(self.parts)
+            patience -= len(self.parts)
+            if patience <= 0:
+                patience = _PATIENCE
+                yield None
+            below = self._enter(depth, seat, level)
+            if below is None:
+                self._release(depth)
+            elif depth + 1 < len(self.parts):
+                levels.append(below)
+            else:
+                level.fruitful = True
+                patience = _PATIENCE
+                self._effort.left -= _COST_OF_ANOTHER if found else 0
+                found = True
+                yield self._candidate()
+                self._release(depth)
 
-    def _parts(self, group: Group) -> Iterator[_Part]:
-        pool = self._pool(group)
-        if group.suffix:
-            allowed = [provider for provider in pool if group.conditions.allow(provider)]
-            yield self._part(group.suffix, tuple(group.resources.items()), allowed)
-            return
-        allowed = [provider for provider in pool if self._may_join(group, provider)]
-        for name, amount in group.resources.items():
-            yield self._part("", ((name, amount),), allowed)
-
-    def _pool(self, group: Group) -> list[ProviderRecord]:
-        own = list(self._view.providers)
-        if group.in_tree:
-            return own if any(provider.id == group.in_tree for provider in own) else []
-        return own + list(self._view.sharing) if group.resources else own
-
-    def _part(self, suffix: str, resources: tuple[tuple[str, int], ...], pool: list[ProviderRecord]) -> _Part:
-        options = (
-            provider for provider in pool if all(provider.fits(name, amount) for name, amount in resources)
-        )
-        return _Part(suffix, resources, tuple(sorted(options, key=lambda provider: provider.incarnation)))
-
-    def _may_join(self, group: Group, provider: ProviderRecord) -> bool:
-        """Whether a provider may serve some of the group without a suffix. An aggregate on the root spans the
-        tree; required traits are asked of all that serve together, at the end."""
-        conditions = group.conditions
-        if conditions.forbidden & provider.traits:
-            return False
-        spanning = self._view.root.aggregates if self._query.nested else frozenset[str]()
-        if conditions.forbidden_aggregates & (provider.aggregates | spanning):
-            return False
-        return all(choice & provider.aggregates for choice in conditions.member_of) or (
-            bool(spanning) and all(choice & spanning for choice in conditions.member_of)
-        )
-
-    def _isolated(self, part: _Part, provider: ProviderRecord) -> bool:
-        if not self._query.isolate or not part.suffix:
-            return True
-        earlier = zip(self.parts, self._chosen, strict=False)
-        return not any(other.suffix and taken.id == provider.id for other, taken in earlier)
-
-    def _has_room(self, part: _Part, provider: ProviderRecord) -> bool:
-        for name, _ in part.resources:
-            inventory = provider.inventories[name]
-            load = self._load[provider.id, name]
-            if load > inventory.max_unit or provider.used.get(name, 0) + load > inventory.capacity:
-                return False
-        return True
-
-    def _finished(self) -> Candidate | None:
-        if not self._traits_are_met() or not self._subtrees_hold():
+    def _enter(self, depth: int, seat: int, level: _Level) -> _Level | None:
+        """Assigns a part. None when it leaves another without anybody, or leads where nothing was found before."""
+        part = self.parts[depth]
+        self._chosen.append(seat)
+        for name, amount in part.needs:
+            self.room[name][seat] -= amount
+        met = level.met if part.suffix else level.met | self._brings[seat]
+        if met | self._later[depth + 1] != self._later[0]:
             return None
+        alive = self._still_alive(depth, seat, level.alive)
+        if alive is None or not self._subtrees.possible(self._chosen, alive):
+            return None
+        if not all(self._enough(name, depth, alive) for name, _ in part.needs):
+            return None
+        if self._dead and depth + 1 < len(self.parts) and self._state(met) in self._dead:
+            return None
+        return _Level(bits(alive[depth + 1]) if depth + 1 < len(alive) else iter(()), alive, met)
+
+    def _release(self, depth: int) -> None:
+        seat = self._chosen.pop()
+        for name, amount in self.parts[depth].needs:
+            self.room[name][seat] += amount
+
+    def _leave(self, levels: list[_Level]) -> None:
+        level = levels.pop()
+        if not levels:
+            return
+        if level.fruitful:
+            levels[-1].fruitful = True
+        elif len(self._dead) < _MOST_REMEMBERED:
+            self._dead.add(self._state(level.met))
+        self._release(len(levels) - 1)
+
+    def _still_alive(self, depth: int, seat: int, before: Sequence[int]) -> list[int] | None:
+        """Who could serve each of the parts to come, now that a seat has less room."""
+        alive = list(before)
+        bit = 1 << seat
+        alone = self._isolate and bool(self.parts[depth].suffix)
+        for number in range(depth + 1, len(alive)):
+            if not alive[number] & bit:
+                continue
+            part = self.parts[number]
+            if (alone and part.suffix) or any(self.room[name][seat] < amount for name, amount in part.needs):
+                alive[number] ^= bit
+                if not alive[number]:
+                    return None
+        return alive
+
+    def _enough(self, name: str, depth: int, alive: Sequence[int]) -> bool:
+        """What nobody to come can use any more is lost: the rest must do for all of them."""
+        askers = [(alive[number], amount) for number, amount in self._askers[name] if number > depth]
+        return len(askers) < 2 or bounds.enough(askers, self.room[name])
+
+    def _brought_from(self) -> list[int]:
+        """For each place in the order of parts, the required traits that the parts from there on may bring."""
+        found = [0]
+        for part in reversed(self.parts):
+            brought = found[-1]
+            if not part.suffix:
+                for seat in bits(part.options):
+                    brought |= self._brings[seat]
+            found.append(brought)
+        found.reverse()
+        if self._wanted:
+            found[0] = (1 << len(self._wanted)) - 1
+        return found
+
+    def _state(self, met: int) -> object:
+        """All that what is assigned means to what is to come. Seats that are alike may stand for each other."""
+        if not self._likeness:
+            self._likeness = self._alike()
+        taken: dict[int, int] = {}
+        for place, seat in enumerate(self._chosen):
+            apart = 1 if self._isolate and self.parts[place].suffix else 0
+            taken[seat] = taken.get(seat, 0) | apart | self._subtrees.named[place] << 1
+        touched = sorted(
+            (self._likeness[seat], tuple(room[seat] for room in self.room.values()), marks)
+            for seat, marks in taken.items()
+        )
+        return len(self._chosen), met, tuple(touched)
+
+    def _alike(self) -> list[int]:
+        """For each seat a number, the same for those that nothing to come could tell apart."""
+        numbers: dict[object, int] = {}
+        found = []
+        for seat in range(len(self._seats)):
+            bit = 1 << seat
+            looks = (
+                tuple(bool(part.options & bit) for part in self.parts),
+                tuple(self.room[name][seat] + self._given(name, seat) for name in self.room),
+                self._brings[seat],
+                self._subtrees.place(seat),
+            )
+            found.append(numbers.setdefault(looks, len(numbers)))
+        return found
+
+    def _given(self, name: str, seat: int) -> int:
+        return sum(
+            amount
+            for place, chosen in enumerate(self._chosen)
+            if chosen == seat
+            for wanted, amount in self.parts[place].needs
+            if wanted == name
+        )
+
+    def _candidate(self) -> Candidate:
         allocations: dict[str, dict[str, int]] = {}
-        mappings: dict[str, dict[str, None]] = {}
-        for part, provider in zip(self.parts, self._chosen, strict=True):
-            for name, amount in part.resources:
-                amounts = allocations.setdefault(provider.id, {})
+        mappings: dict[str, set[str]] = {}
+        for part, seat in zip(self.parts, self._chosen, strict=True):
+            provider = self._seats[seat].id
+            for name, amount in part.needs:
+                amounts = allocations.setdefault(provider, {})
                 amounts[name] = amounts.get(name, 0) + amount
-            mappings.setdefault(part.suffix, {})[provider.id] = None
+            mappings.setdefault(part.suffix, set()).add(provider)
         return Candidate(
             self._view.root.id,
             allocations,
             {suffix: tuple(sorted(providers)) for suffix, providers in sorted(mappings.items())},
         )
-
-    def _traits_are_met(self) -> bool:
-        group = self._query.plain_group
-        if group is None or not group.conditions.required:
-            return True
-        together: set[str] = set()
-        for part, provider in zip(self.parts, self._chosen, strict=True):
-            if not part.suffix:
-                together |= provider.traits
-        return all(choice & together for choice in group.conditions.required)
-
-    def _subtrees_hold(self) -> bool:
-        """One of the providers that serve the named groups is an ancestor of all others, or they are one."""
-        for suffixes in self._query.same_subtree:
-            serving = {
-                provider.id: provider
-                for part, provider in zip(self.parts, self._chosen, strict=True)
-                if part.suffix in suffixes
-            }
-            if not any(all(map(self._below(top), serving.values())) for top in serving):
-                return False
-        return True
-
-    def _below(self, top: str) -> Callable[[ProviderRecord], bool]:
-        known = {provider.id: provider for provider in self._view.providers}
-
-        def below(provider: ProviderRecord) -> bool:
-            seen = 0
-            current: ProviderRecord | None = provider
-            while current is not None and seen <= len(known):
-                if current.id == top:
-                    return True
-                current, seen = known.get(current.parent), seen + 1
-            return False
-
-        return below

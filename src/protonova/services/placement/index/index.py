@@ -9,7 +9,7 @@ here. Records are immutable and replaced whole; one lock, held for microseconds,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,8 @@ class TreeView:
     root: ProviderRecord
     providers: tuple[ProviderRecord, ...]
     sharing: tuple[ProviderRecord, ...] = field(default=())
+    # Of all of them, and of whatever is above the sharing ones.
+    parents: Mapping[str, str] = field(default_factory=dict)
 
 
 class Index:
@@ -63,7 +65,8 @@ class Index:
         self._classes: dict[str, ClassColumn] = {}
         self._traits = TraitColumns(self._room)
         self._aggregates = Membership()
-        self._trees: dict[str, dict[str, None]] = {}
+        # Providers below a root; a root that stands alone has no entry.
+        self._below: dict[str, set[str]] = {}
         self._is_root: Mask = np.zeros(self._room, dtype=np.bool_)
         self._alone: Mask = np.zeros(self._room, dtype=np.bool_)
         self._root_slot: npt.NDArray[np.int64] = np.zeros(self._room, dtype=np.int64)
@@ -89,12 +92,13 @@ class Index:
 
     def remove(self, provider_id: str) -> None:
         with self.lock:
-            slot = self._slots.pop(provider_id, None)
+            slot = self._slots.get(provider_id)
             if slot is None:
                 return
             before = self._records[slot]
             if before is not None:
                 self._replace(slot, before, None)
+            del self._slots[provider_id]
             self._free.append(slot)
 
     def adopt(self, changes: Iterable[UsageChange]) -> list[str]:
@@ -110,8 +114,8 @@ class Index:
                     continue
                 self._records[slot] = before.with_usage(change.used, change.version, change.generation)
                 for name, used in change.used.items():
-                    if (column := self._classes.get(name)) is not None:
-                        column.used[slot] = used
+                    if (inventory := before.inventories.get(name)) is not None:
+                        self._classes[name].set(slot, inventory, used)
         return missed
 
     # Reading it.
@@ -125,10 +129,15 @@ class Index:
         with self.lock:
             return list(self._slots)
 
+    def records(self) -> list[ProviderRecord]:
+        with self.lock:
+            return [record for record in self._records if record is not None]
+
     def tree(self, root_id: str) -> list[ProviderRecord]:
         """All providers of a tree, in no particular order."""
         with self.lock:
-            return [record for member in self._trees.get(root_id, ()) if (record := self.get(member))]
+            members = (root_id, *self._below.get(root_id, ()))
+            return [record for member in members if (record := self.get(member)) and record.root == root_id]
 
     def view(self, root_id: str, *, nested: bool) -> TreeView | None:
         """A tree with all that may serve it; without `nested`, only the roots of trees count."""
@@ -141,16 +150,20 @@ class Index:
             slots: set[int] = set()
             for aggregate in aggregates:
                 slots |= self._sharing.get(aggregate, set())
-            sharing = (self._records[slot] for slot in sorted(slots))
-            return TreeView(
-                root,
-                tuple(members),
-                tuple(
-                    record
-                    for record in sharing
-                    if record is not None and record.root != root_id and (nested or record.is_root)
-                ),
-            )
+            sharing = [
+                record
+                for slot in sorted(slots)
+                if (record := self._records[slot]) is not None
+                and record.root != root_id
+                and (nested or record.is_root)
+            ]
+            parents = {member.id: member.parent for member in members}
+            for shared in sharing:
+                above: ProviderRecord | None = shared
+                while above is not None and above.id not in parents:
+                    parents[above.id] = above.parent
+                    above = self.get(above.parent)
+            return TreeView(root, tuple(members), tuple(sharing), parents)
 
     def record_at(self, slot: int) -> ProviderRecord:
         record = self._records[slot]
@@ -177,6 +190,19 @@ class Index:
             if any(fitting[slot] for slot in slots):
                 roots[self._root_slot[list(self._aggregates.of((aggregate,)))]] = True
         return roots
+
+    def roots_with_room(self, name: str, amounts: Sequence[int]) -> Mask:
+        """Roots of trees that have room for all of these amounts together, as far as sums and counts tell; with
+        whom something is shared always."""
+        column = self._classes.get(name)
+        if column is None:
+            return np.zeros(self._room, dtype=np.bool_)
+        smallest = min(amounts)
+        each = np.where(column.free >= smallest, np.minimum(column.free, sum(amounts)), 0)
+        room = np.bincount(self._root_slot, weights=each, minlength=self._room)
+        count = np.bincount(self._root_slot, weights=each // smallest, minlength=self._room)
+        enough: Mask = (room >= sum(amounts)) & (count >= len(amounts))
+        return enough | self._reached()
 
     def fits(self, name: str, amounts: Iterable[int]) -> Mask:
         column = self._classes.get(name)
@@ -236,11 +262,11 @@ class Index:
         for name in before.inventories if before else ():
             if after is None or name not in after.inventories:
                 self._classes[name].clear(slot)
-        for name in after.inventories if after else ():
-            if (column := self._classes.get(name)) is None:
-                column = self._classes[name] = ClassColumn(self._room)
-            if after is not None:
-                column.set(slot, after, name)
+        if after:
+            for name, inventory in after.inventories.items():
+                if (column := self._classes.get(name)) is None:
+                    column = self._classes[name] = ClassColumn(self._room)
+                column.set(slot, inventory, after.used.get(name, 0))
         traits = (before.traits if before else _NOTHING, after.traits if after else _NOTHING)
         if traits[0] != traits[1]:
             self._traits.change(slot, *traits)
@@ -271,26 +297,36 @@ class Index:
         if before and after and before.root == after.root and before.parent == after.parent:
             return
         if before:
-            tree = self._trees[before.root]
-            del tree[before.id]
-            if not tree:
-                del self._trees[before.root]
-            self._judge_tree(before.root)
-        self._is_root[slot] = self._alone[slot] = False
+            self._leave_tree(slot, before)
         if after:
-            self._trees.setdefault(after.root, {})[after.id] = None
-            self._is_root[slot] = after.is_root
-            self._judge_tree(after.root)
+            self._join_tree(slot, after)
 
-    def _judge_tree(self, root_id: str) -> None:
-        """The root of a tree may be known later than its children, or go earlier."""
-        slot = self._slots.get(root_id)
-        members = self._trees.get(root_id, {})
-        if slot is None or root_id not in members:
+    def _join_tree(self, slot: int, record: ProviderRecord) -> None:
+        self._root_slot[slot] = slot
+        if record.is_root:
+            below = self._below.get(record.id, ())
+            self._is_root[slot] = True
+            self._alone[slot] = not below
+            for member in below:  # they may be known earlier than their root
+                self._root_slot[self._slots[member]] = slot
             return
-        self._alone[slot] = len(members) == 1
-        for member in members:
-            self._root_slot[self._slots[member]] = slot
+        self._below.setdefault(record.root, set()).add(record.id)
+        if (root := self._slots.get(record.root)) is not None:
+            self._root_slot[slot] = root
+            self._alone[root] = False
+
+    def _leave_tree(self, slot: int, record: ProviderRecord) -> None:
+        if record.is_root:
+            self._is_root[slot] = self._alone[slot] = False
+            for member in self._below.get(record.id, ()):
+                self._root_slot[self._slots[member]] = self._slots[member]
+            return
+        below = self._below[record.root]
+        below.discard(record.id)
+        if not below:
+            del self._below[record.root]
+            if (root := self._slots.get(record.root)) is not None:
+                self._alone[root] = self._is_root[root]
 
 
 def both(first: Mask | None, second: Mask) -> Mask:

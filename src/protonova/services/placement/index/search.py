@@ -1,7 +1,9 @@
 """Answers a candidate query from the index: lone providers by arrays, trees by walks, cut at the limit early.
 
 `Settings` are the operator's: whether a limited answer is a random sample, whether trees are exhausted one after
-another or take turns, and how many candidates are looked at before the limit at most.
+another or take turns, and how many candidates are looked at before the limit at most. Whatever is asked, the work
+on trees is bounded: a walk that finds nothing for a while lets the other trees go first, and when all of them
+together have cost too much the answer is what was found until then.
 """
 
 from __future__ import annotations
@@ -9,20 +11,23 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
 
 from protonova.services.placement.index import compound, single
-from protonova.services.placement.index.candidate import Candidate
+from protonova.services.placement.index.candidate import Answer, Candidate, LoneProviders
+from protonova.services.placement.index.compound import Effort
 from protonova.services.placement.index.index import Index
-from protonova.services.placement.query import CandidateQuery, invalid
+from protonova.services.placement.index.parts import pieces
+from protonova.services.placement.query import CandidateQuery
 from protonova.services.placement.records import ProviderRecord
 
-# Steps of a search: some seconds at most. A tree that is not made to be hard takes fewer than those of one root.
-_STEPS = 300_000
-_STEPS_OF_A_ROOT = 200
+# What all walks of a query may cost together, in parts looked at: about a second.
+_MOST_EFFORT = 1_500_000
+
+_Walk = Iterator[Candidate | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +39,36 @@ class Settings:
     most: int = 0
 
 
-def search(index: Index, query: CandidateQuery, settings: Settings = Settings()) -> list[Candidate]:
-    """All candidates, or as many as the query's limit allows, or as a bounded number of steps finds. Raises
-    QUERY_INVALID when these find none."""
+def search(index: Index, query: CandidateQuery, settings: Settings = Settings()) -> Answer:
+    """All candidates, or as many as the query's limit allows."""
     bound = settings.most or None
     if query.limit and not settings.randomize:
         bound = query.limit if bound is None else min(bound, query.limit)
     with index.lock:
-        chosen = single.slots(index, query)
-        if query.limit and settings.randomize and len(chosen) > query.limit:
-            chosen = np.array(random.sample(list(chosen), query.limit), dtype=np.intp)
-        found = list(single.candidates(index, query, chosen[:bound]))
-        left = None if bound is None else bound - len(found)
+        chosen = [index.record_at(slot).id for slot in single.slots(index, query)[:bound].tolist()]
+        left = None if bound is None else bound - len(chosen)
         roots = [] if left == 0 else _compound_roots(index, query)
-    if roots:
-        try:
-            for candidate in islice(_distinct(_walks(index, query, roots, settings)), left):
-                found.append(candidate)
-        except compound.GivenUpError:
-            if not found:
-                raise invalid(
-                    "resources", "The groups fit together in too many ways to try them all."
-                ) from None
-    if query.limit and settings.randomize and len(found) > query.limit:
-        return random.sample(found, query.limit)
-    return found
+    alone = LoneProviders(
+        chosen,
+        {name: sum(single.amounts_of(query, name)) for name in query.classes},
+        [group.suffix for group in query.groups],
+    )
+    effort = Effort(_MOST_EFFORT)
+    walked = _distinct(index, _walked(_walks(index, query, roots, effort), effort, settings.take_turns))
+    trees = list(islice(walked, left))
+    # With as many as were asked for nothing is missing.
+    answer = Answer(alone, trees, effort.left <= 0 and (left is None or len(trees) < left))
+    if query.limit and settings.randomize and len(answer) > query.limit:
+        return _sample(answer, query.limit)
+    return answer
 
 
-def summarized(index: Index, query: CandidateQuery, candidates: Iterable[Candidate]) -> list[ProviderRecord]:
+def summarized(index: Index, query: CandidateQuery, answer: Answer) -> list[ProviderRecord]:
     """The providers that an answer tells about: those of every tree used, or without nesting those used."""
     found: dict[str, ProviderRecord] = {}
     with index.lock:
-        used = {provider for candidate in candidates for provider in candidate.allocations}
+        found.update((id_, record) for id_ in answer.alone.ids if (record := index.get(id_)))
+        used = {provider for candidate in answer.trees for provider in candidate.allocations}
         trees: set[str] = set()
         for provider in used:
             if (record := index.get(provider)) is None:
@@ -82,34 +85,50 @@ def _compound_roots(index: Index, query: CandidateQuery) -> list[str]:
     return [index.record_at(slot).id for slot in np.flatnonzero(single.possible_roots(index, query)).tolist()]
 
 
-def _walks(
-    index: Index, query: CandidateQuery, roots: Iterable[str], settings: Settings
-) -> Iterator[Candidate]:
-    roots = list(roots)
-    steps = compound.Steps(_STEPS + _STEPS_OF_A_ROOT * len(roots))
-    walks = (
-        compound.candidates(view, query, steps)
-        for root in roots
-        if (view := index.view(root, nested=query.nested)) is not None
-    )
-    return _in_turns(walks) if settings.take_turns else chain.from_iterable(walks)
+def _walks(index: Index, query: CandidateQuery, roots: Iterable[str], effort: Effort) -> Iterator[_Walk]:
+    wanted = pieces(query)
+    for root in roots:
+        if (view := index.view(root, nested=query.nested)) is not None:
+            yield compound.candidates(view, query, wanted, effort)
 
 
-def _in_turns(walks: Iterable[Iterator[Candidate]]) -> Iterator[Candidate]:
-    """One candidate of each, then the next of each."""
-    waiting = deque(walks)
+def _walked(walks: Iterable[_Walk], effort: Effort, take_turns: bool) -> Iterator[Candidate]:
+    """What walks find, each until it is through or pauses, or with `take_turns` one candidate of each, then the
+    next of each. A walk that has paused goes on after all others have had a turn."""
+    waiting: deque[_Walk] = deque()
+    for walk in chain(walks, _emptied(waiting)):
+        for found in walk:
+            if found is not None:
+                yield found
+            if effort.left <= 0:
+                return
+            if found is None or take_turns:
+                waiting.append(walk)
+                break
+
+
+def _emptied(waiting: deque[_Walk]) -> Iterator[_Walk]:
     while waiting:
-        walk = waiting.popleft()
-        if (found := next(walk, None)) is not None:
-            waiting.append(walk)
-            yield found
+        yield waiting.popleft()
 
 
-def _distinct(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+def _distinct(index: Index, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     """Sharing providers alone serve every tree they share with in the same way: told once."""
     seen: set[tuple[object, ...]] = set()
     for candidate in candidates:
-        key = candidate.key()
-        if key not in seen:
+        if all((record := index.get(id_)) is None or record.shares for id_ in candidate.allocations):
+            key = candidate.key()
+            if key in seen:
+                continue
             seen.add(key)
-            yield candidate
+        yield candidate
+
+
+def _sample(answer: Answer, count: int) -> Answer:
+    places = random.sample(range(len(answer)), count)
+    lone = len(answer.alone.ids)
+    return replace(
+        answer,
+        alone=replace(answer.alone, ids=[answer.alone.ids[place] for place in places if place < lone]),
+        trees=[answer.trees[place - lone] for place in places if place >= lone],
+    )

@@ -6,12 +6,9 @@ it and there is one candidate for it at most. The caller holds the index's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from protonova.services.placement.index.candidate import Candidate
 from protonova.services.placement.index.columns import Mask
 from protonova.services.placement.index.index import Index, both
 from protonova.services.placement.query import CandidateQuery
@@ -33,16 +30,6 @@ def slots(index: Index, query: CandidateQuery) -> npt.NDArray[np.intp]:
     return np.flatnonzero(mask)
 
 
-def candidates(index: Index, query: CandidateQuery, chosen: npt.NDArray[np.intp]) -> Iterator[Candidate]:
-    """One candidate for each slot. All share their amounts: they ask the same of everyone."""
-    amounts = {name: sum(amounts_of(query, name)) for name in query.classes}
-    suffixes = [group.suffix for group in query.groups]
-    for slot in chosen.tolist():
-        provider = index.record_at(slot).id
-        served = (provider,)
-        yield Candidate(provider, {provider: amounts}, dict.fromkeys(suffixes, served))
-
-
 def amounts_of(query: CandidateQuery, name: str) -> tuple[int, ...]:
     """What each group that asks for a class asks of it."""
     return tuple(group.resources[name] for group in query.groups if name in group.resources)
@@ -51,9 +38,13 @@ def amounts_of(query: CandidateQuery, name: str) -> tuple[int, ...]:
 def possible_roots(index: Index, query: CandidateQuery) -> Mask:
     """Roots that are worth a closer look: no tree that could serve is missing."""
     mask = index.compound_roots(nested=query.nested)
-    for group in query.groups:
-        for name, amount in group.resources.items():
+    for name in query.classes:
+        amounts = amounts_of(query, name)
+        for amount in set(amounts):
             mask = both(mask, index.roots_fitting(name, (amount,)))
+        if len(amounts) > 1:
+            mask = both(mask, index.roots_with_room(name, amounts))
+    for group in query.groups:
         if group.in_tree:
             mask = both(mask, index.in_tree(group.in_tree))
     if (allowed := index.allowed(query.root)) is not None:

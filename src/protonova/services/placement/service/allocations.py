@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import grpc
@@ -9,14 +10,16 @@ import grpc
 from protonova.common.v1 import resources_pb2
 from protonova.placement.v1 import allocation_pb2 as pb
 from protonova.placement.v1 import allocation_pb2_grpc
+from protonova.services.placement import refusals
 from protonova.services.placement.claims.change import Claim, ConsumerChange, claim_of
 from protonova.services.placement.claims.reshape import NewShape
 from protonova.services.placement.house import House
-from protonova.services.placement.index.candidate import Allocations, Candidate
+from protonova.services.placement.index.candidate import Allocations
 from protonova.services.placement.index.search import search, summarized
 from protonova.services.placement.query import CandidateQuery
-from protonova.services.placement.records import ProviderRecord
-from protonova.services.placement.service import messages
+from protonova.services.placement.service import candidates, messages
+
+LOG = logging.getLogger(__name__)
 
 
 class AllocationServicer(allocation_pb2_grpc.AllocationServiceServicer):
@@ -93,13 +96,13 @@ class AllocationServicer(allocation_pb2_grpc.AllocationServiceServicer):
             self._house.vocabulary.trait_number(name)
         index = self._house.mirror.index
         found = search(index, query, self._house.search_settings)
-        response = pb.ListAllocationCandidatesResponse()
-        for candidate in found:
-            _fill(response.candidates.add(), candidate)
-        if not request.skip_summaries:
-            for record in summarized(index, query, found):
-                _summarize(response.provider_summaries[record.id], record)
-        return response
+        if found.incomplete:
+            LOG.warning("A search for candidates was given up; it had found %d", len(found))
+            if not found:
+                raise refusals.query_too_hard()
+        summaries = [] if request.skip_summaries else summarized(index, query, found)
+        answer = candidates.in_tables if request.tables else candidates.one_by_one
+        return answer(found, summaries)
 
     def Reshape(self, request: pb.ReshapeRequest, context: grpc.ServicerContext) -> pb.ReshapeResponse:
         shapes = [
@@ -125,22 +128,3 @@ def _allocation_set(allocations: Allocations) -> resources_pb2.AllocationSet:
     for provider, amounts in allocations.items():
         found.providers[provider].amounts.update(amounts)
     return found
-
-
-def _fill(message: pb.Candidate, candidate: Candidate) -> None:
-    message.root_id = candidate.root
-    providers = message.allocations.providers
-    for provider, amounts in candidate.allocations.items():
-        providers[provider].amounts.update(amounts)
-    for suffix, ids in candidate.mappings.items():
-        message.mappings[suffix].provider_ids.extend(ids)
-
-
-def _summarize(message: pb.ProviderSummary, record: ProviderRecord) -> None:
-    for name, inventory in record.inventories.items():
-        summary = message.resources[name]
-        summary.capacity = max(inventory.capacity, 0)
-        summary.used = record.used.get(name, 0)
-    message.traits.extend(sorted(record.traits))
-    message.parent_id = record.parent
-    message.root_id = record.root

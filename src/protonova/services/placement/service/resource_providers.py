@@ -150,8 +150,10 @@ class ResourceProviderServicer(resource_provider_pb2_grpc.ResourceProviderServic
     def WatchProviders(
         self, request: pb.WatchProvidersRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchProvidersResponse]:
-        feed = self._house.mirror.feed
-        for change in feed.watch(request.resume_revision, self._house.stopping, context.is_active):
+        mirror = self._house.mirror
+        for change in mirror.feed.watch(
+            request.resume_revision, self._house.stopping, context.is_active, mirror.whole
+        ):
             if isinstance(change, feeds.SnapshotEnd):
                 yield pb.WatchProvidersResponse(snapshot_end=True, revision=change.revision)
             elif change.deleted or change.value is None:

@@ -8,6 +8,6 @@ between.
 
 from protonova.services.runtime.feeds.follow import Follower, follow
 from protonova.services.runtime.feeds.publish import FeedTables, publish, tables
-from protonova.services.runtime.feeds.watch import Change, Feed, SnapshotEnd
+from protonova.services.runtime.feeds.watch import Change, Feed, SnapshotEnd, Whole
 
-__all__ = ["Change", "Feed", "FeedTables", "Follower", "SnapshotEnd", "follow", "publish", "tables"]
+__all__ = ["Change", "Feed", "FeedTables", "Follower", "SnapshotEnd", "Whole", "follow", "publish", "tables"]

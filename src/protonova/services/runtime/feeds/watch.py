@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,9 +19,12 @@ from protonova.services.runtime.feeds.publish import FeedTables
 _log = logging.getLogger("protonova.feeds")
 
 V = TypeVar("V")
+# A revision, and every key there was at it with its value. A value may be newer: then it is told once more, by a
+# later revision.
+Whole = tuple[int, Iterable[tuple[str, V]]]
 
 _BATCH = 500
-# How long a watcher waits before it looks for changes by itself.
+# How long a watcher whom nobody wakes waits before it looks for changes by itself.
 _LOOK_SECONDS = 0.2
 _LOOK_SECONDS_WHEN_TOLD = 2.0
 _PRUNE_EVERY_SECONDS = 600.0
@@ -57,6 +60,7 @@ class Feed(Generic[V]):
         load: Callable[[Connection, list[str]], Mapping[str, V]],
         *,
         forget_seconds: float = 86400.0,
+        look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         self.topic = topic
         self._db = db
@@ -64,6 +68,7 @@ class Feed(Generic[V]):
         self._changes = tables.changes
         self._load = load
         self._forget_seconds = forget_seconds
+        self._look_seconds = look_seconds
         self._prune_at = time.monotonic() + _PRUNE_EVERY_SECONDS
         self._lock = threading.Lock()
         # Many watchers of one topic look at the head once for all of them.
@@ -76,15 +81,18 @@ class Feed(Generic[V]):
         from_revision: int,
         stop: threading.Event,
         alive: Callable[[], bool] = lambda: True,
+        whole: Callable[[int], Whole[V]] | None = None,
     ) -> Iterator[Change[V] | SnapshotEnd]:
         """Everything from a revision on (0 = from a snapshot), until `stop` is set or `alive` (a call's
-        `is_active`) says that nobody listens."""
+        `is_active`) says that nobody listens. `whole` makes the snapshot, of the head or of another revision,
+        where that is cheaper than going through the keys."""
         seen = from_revision
         head, pruned = self._db.read(self._read_head)
         if seen <= 0 or seen < pruned or seen > head:
-            yield from self._snapshot(head)
-            yield SnapshotEnd(head)
-            seen = head
+            seen, values = (head, self._snapshot()) if whole is None else whole(head)
+            for key, value in values:
+                yield Change(0, key, False, value)
+            yield SnapshotEnd(seen)
         while not stop.is_set() and alive():
             told = wake.count(self.topic)
             if self._look(seen):
@@ -93,7 +101,7 @@ class Feed(Generic[V]):
                     yield change
                 continue
             self._prune_sometimes()
-            wake.wait(self.topic, told, _LOOK_SECONDS)
+            wake.wait(self.topic, told, self._look_seconds)
 
     def head(self) -> int:
         """The newest revision."""
@@ -122,7 +130,7 @@ class Feed(Generic[V]):
         told = wake.count(self.topic)
         with self._lock:
             looked_at = time.monotonic()
-            pause = _LOOK_SECONDS_WHEN_TOLD if wake.across_processes() else _LOOK_SECONDS
+            pause = _LOOK_SECONDS_WHEN_TOLD if wake.across_processes() else self._look_seconds
             if told != self._told or looked_at - self._looked_at >= pause:
                 self._head = self._db.read(self._read_head)[0]
                 self._looked_at, self._told = looked_at, told
@@ -135,14 +143,13 @@ class Feed(Generic[V]):
         ).first()
         return (0, 0) if row is None else (row.revision, row.pruned)
 
-    def _snapshot(self, head: int) -> Iterator[Change[V]]:
-        """Values may be newer than `head`: then they are told again after it."""
+    def _snapshot(self) -> Iterator[tuple[str, V]]:
         after = ""
         while True:
             rows, values = self._page(after)
             for row in rows:
                 if row.key in values:
-                    yield Change(0, row.key, False, values[row.key])
+                    yield row.key, values[row.key]
             if len(rows) < _BATCH:
                 return
             after = rows[-1].key
