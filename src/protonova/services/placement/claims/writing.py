@@ -109,6 +109,11 @@ class StaleError(Exception):
     """Somebody else changed what was read before it was locked."""
 
 
+def lock_consumers(connection: Connection, claim: Claim) -> None:
+    """For whoever is to lock more than a claim does: consumers come before providers."""
+    connection.execute(_KNOWN_CONSUMERS, {"uuids": [change.consumer_id for change in claim]})
+
+
 def read(connection: Connection, vocabulary: Vocabulary, claims: Iterable[Claim]) -> Page:
     """Everything the claims concern, locked; consumers that are not there yet cannot be."""
     changes = [change for claim in claims for change in claim]
