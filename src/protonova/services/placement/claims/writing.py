@@ -62,7 +62,7 @@ _LOCKED = (
         _inventories.c.resource_class_id.in_(sa.bindparam("classes", expanding=True)),
     )
     .order_by(_providers.c.id, _inventories.c.resource_class_id)
-    .with_for_update()
+    .with_for_update(key_share=True)
     # Providers first: the other way round all inventories of a class would be locked.
     .prefix_with("STRAIGHT_JOIN", dialect="mysql")
     .prefix_with("STRAIGHT_JOIN", dialect="mariadb")
