@@ -1,7 +1,8 @@
 """Rows of providers: finding and locking them, raising their generation, telling the feed.
 
 Whoever changes a provider, or anything that hangs on it, locks its row first, several in the order of their
-numbers, raises `version` (and `generation` where the change is public), and tells the feed last.
+numbers, raises `version` (and `generation` where the change is public), and tells the feed last. Rows that come to
+refer to a provider do not wait for such a lock: they would wait for it in another order.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def get(connection: Connection, uuid: str) -> ProviderRow:
 def lock(connection: Connection, uuid: str, generation: int | None = None) -> ProviderRow:
     """Nobody else changes the provider until this transaction ends. Raises PROVIDER_NOT_FOUND, and
     CONCURRENT_UPDATE when it is not of the generation that is asked for."""
-    row = connection.execute(sa.select(*_COLUMNS).where(_providers.c.uuid == uuid).with_for_update()).first()
+    row = connection.execute(
+        sa.select(*_COLUMNS).where(_providers.c.uuid == uuid).with_for_update(key_share=True)
+    ).first()
     if row is None:
         raise refusals.provider_not_found(uuid)
     found = ProviderRow(*row)
@@ -66,7 +69,10 @@ def lock_many(connection: Connection, uuids: Iterable[str]) -> dict[str, Provide
     """Locks in the order of their numbers; those that are not there are left out."""
     wanted = list(uuids)
     rows = connection.execute(
-        sa.select(*_COLUMNS).where(_providers.c.uuid.in_(wanted)).order_by(_providers.c.id).with_for_update()
+        sa.select(*_COLUMNS)
+        .where(_providers.c.uuid.in_(wanted))
+        .order_by(_providers.c.id)
+        .with_for_update(key_share=True)
     )
     return {row.uuid: ProviderRow(*row) for row in rows}
 

@@ -56,7 +56,9 @@ class Reshaper:
         raise refusals.contended()
 
     def _transaction(self, connection: Connection, shapes: Sequence[NewShape], claim: Claim) -> list[str]:
-        locked = _lock(connection, shapes)
+        # In the order of claims, so that the two wait for each other in one direction only.
+        writing.lock_consumers(connection, claim)
+        locked = _lock(connection, shapes, {provider for change in claim for provider, _ in change.wanted})
         gone: list[tuple[ProviderRow, int]] = []
         for shape in shapes:
             row = locked[shape.provider_id]
@@ -79,8 +81,11 @@ class Reshaper:
         return changed
 
 
-def _lock(connection: Connection, shapes: Sequence[NewShape]) -> dict[str, ProviderRow]:
-    locked = rows.lock_many(connection, [shape.provider_id for shape in shapes])
+def _lock(connection: Connection, shapes: Sequence[NewShape], wanted: set[str]) -> dict[str, ProviderRow]:
+    """The providers of the shapes; those that are wanted besides are locked along with them."""
+    named = {shape.provider_id for shape in shapes}
+    found = rows.lock_many(connection, named | wanted)
+    locked = {uuid: row for uuid, row in found.items() if uuid in named}
     for shape in shapes:
         row = locked.get(shape.provider_id)
         if row is None:

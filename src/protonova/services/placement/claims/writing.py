@@ -62,7 +62,7 @@ _LOCKED = (
         _inventories.c.resource_class_id.in_(sa.bindparam("classes", expanding=True)),
     )
     .order_by(_providers.c.id, _inventories.c.resource_class_id)
-    .with_for_update()
+    .with_for_update(key_share=True)
     # Providers first: the other way round all inventories of a class would be locked.
     .prefix_with("STRAIGHT_JOIN", dialect="mysql")
     .prefix_with("STRAIGHT_JOIN", dialect="mariadb")
@@ -107,6 +107,11 @@ _HOLD = _allocations.insert()
 
 class StaleError(Exception):
     """Somebody else changed what was read before it was locked."""
+
+
+def lock_consumers(connection: Connection, claim: Claim) -> None:
+    """For whoever is to lock more than a claim does: consumers come before providers."""
+    connection.execute(_KNOWN_CONSUMERS, {"uuids": [change.consumer_id for change in claim]})
 
 
 def read(connection: Connection, vocabulary: Vocabulary, claims: Iterable[Claim]) -> Page:
