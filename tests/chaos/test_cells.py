@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.world import World, eventually, world
 
-pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 _HOSTS = {"cell1": {"compute-1", "compute-3"}, "cell2": {"compute-2", "compute-4"}}
 _BEFORE_PARTIAL = {"OpenStack-API-Version": "compute 2.68"}

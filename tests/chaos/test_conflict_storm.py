@@ -12,7 +12,7 @@ import pytest
 from benchmarks.load import spread
 from tests.chaos.world import World, eventually, world
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("storms"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(180)]
 
 HOSTS, ROOM = 3, 8
 _VERSION = {"OpenStack-API-Version": "placement 1.39"}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.world import World, eventually, world
 
-pytestmark = [pytest.mark.xdist_group("crashes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 _FOR_EVER = 600
 

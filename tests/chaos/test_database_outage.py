@@ -19,7 +19,7 @@ from tests.chaos.workload import Workload
 from tests.chaos.world import Answer, World, eventually, world
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.xdist_group("crashes"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 OUTAGE_SECONDS = 20.0
 # A user, or a load balancer, waits this long without thinking that nobody is there.

@@ -25,7 +25,7 @@ KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
 SERVERS_A_ROUND = 25
 
-pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_no_kill_loses_sticks_or_leaks_anything() -> None:

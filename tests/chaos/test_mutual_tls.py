@@ -13,7 +13,7 @@ from protonova.services.runtime.channel import client_credentials
 from tests.chaos.world import world
 from tests.support.certificates import Authority
 
-pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_services_answer_each_other_and_nobody_else(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.workload import Workload
 from tests.chaos.world import eventually, world
 
-pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 # Work that is not given back is not taken up again before the test is over.
 _LONG_LEASES = "[operations]\nlease_seconds = 300\n"

@@ -27,14 +27,6 @@ FATES = [
 ]  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs them all: there is to be one cloud."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("conformance"))
-
-
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:

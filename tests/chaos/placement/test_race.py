@@ -23,7 +23,7 @@ KILLS = max(3, CLAIMS // 50)
 HOSTS = 5
 ROOM = {"VCPU": 8, "MEMORY_MB": 1024, "DISK_GB": 100}
 
-pytestmark = [pytest.mark.xdist_group("races"), pytest.mark.timeout(300 + CLAIMS * 3)]
+pytestmark = pytest.mark.timeout(300 + CLAIMS * 3)
 
 
 def test_nothing_is_given_out_twice_or_lost(database_url: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ WORKERS = CLIENTS + SHAPERS + KEEPERS + MAKERS
 MOVING, COMING = "VGPU", "SRIOV_NET_VF"
 ROOM = 6
 
-pytestmark = [pytest.mark.xdist_group("races"), pytest.mark.timeout(300 + CLAIMS * 3)]
+pytestmark = pytest.mark.timeout(300 + CLAIMS * 3)
 
 # What any of them may be told while the others do what they do.
 _REFUSALS = {

@@ -15,7 +15,7 @@ from protonova.cli.layout import StateDirectory
 from protonova.cli.main import cli
 from tests.chaos.world import World, eventually, world
 
-pytestmark = [pytest.mark.xdist_group("crashes"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 SOME_LEFT, REFUSED, UNHEARD = 1, 2, 3
 _FOR_EVER = 600

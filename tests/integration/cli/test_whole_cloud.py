@@ -19,7 +19,7 @@ from protonova.cli import launch
 from protonova.cli.layout import StateDirectory
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [pytest.mark.xdist_group("cloud"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 class Command:
