@@ -29,24 +29,17 @@ _KINDS = 8_192
 _providers = tables.resource_providers
 _inventories = tables.inventories
 _classes = tables.resource_classes
-_root = _providers.alias("root")
-_parent = _providers.alias("parent")
 
-_PROVIDERS = (
-    sa.select(
-        _providers.c.id,
-        _providers.c.uuid,
-        _providers.c.name,
-        _providers.c.generation,
-        _providers.c.version,
-        _providers.c.updated_at,
-        _root.c.uuid,
-        _parent.c.uuid,
-    )
-    .join(_root, _root.c.id == _providers.c.root_id)
-    .outerjoin(_parent, _parent.c.id == _providers.c.parent_id)
-    .order_by(_providers.c.id)
-)
+_PROVIDERS = sa.select(
+    _providers.c.id,
+    _providers.c.uuid,
+    _providers.c.name,
+    _providers.c.generation,
+    _providers.c.version,
+    _providers.c.updated_at,
+    _providers.c.root_id,
+    _providers.c.parent_id,
+).order_by(_providers.c.id)
 _INVENTORIES = (
     sa.select(
         _inventories.c.provider_id,
@@ -144,6 +137,7 @@ def _records(
     aggregates = _by_provider(
         connection, _AGGREGATES.where(of_them(tables.provider_aggregates.c.provider_id))
     )
+    ids = _ids(connection, rows)
     for number, uuid, name, generation, version, updated_at, root, parent in rows:
         lines = inventories.get(number, ())
         yield ProviderRecord(
@@ -152,14 +146,25 @@ def _records(
             generation=generation,
             incarnation=number,
             version=version,
-            root=uuid if root == uuid else root,
-            parent=parent or "",
+            root=ids[root],
+            parent="" if parent is None else ids[parent],
             updated_at=updated_at,
             inventories=_inventories_of(tuple([line[1:8] for line in lines])),
             used=_usage_of(tuple([(line[1], line[8]) for line in lines])),
             traits=_names_of(tuple([line[1] for line in traits.get(number, ())])),
             aggregates=_names_of(tuple([line[1] for line in aggregates.get(number, ())])),
         )
+
+
+def _ids(connection: Connection, rows: Sequence[Any]) -> dict[int, str]:
+    """By number, those of the providers and of their roots and parents, most of which are among them."""
+    found = {row[0]: row[1] for row in rows}
+    missing = sorted({number for row in rows for number in row[6:] if number is not None} - found.keys())
+    for start in range(0, len(missing), _CHUNK):
+        chosen = _providers.c.id.in_(missing[start : start + _CHUNK])
+        rest = connection.execute(sa.select(_providers.c.id, _providers.c.uuid).where(chosen))
+        found.update((number, uuid) for number, uuid in rest)
+    return found
 
 
 def _by_provider(connection: Connection, query: sa.Select[Any]) -> dict[int, tuple[Any, ...]]:
