@@ -123,7 +123,7 @@ if [ -n "$venv" ]; then
     have=$(binding_is)
     if [ -z "$want" ] && [ -z "$check" ]; then die "libvirt-dev is not installed, libvirt-python cannot be built"; fi
     if [ "$have" != "${want:-unknown}" ]; then
-        if [ -n "$check" ]; then lacks "libvirt-python ${want:-} in $venv"
+        if [ -n "$check" ]; then lacks "libvirt-python ${want:+$want }in $venv"
         else say "building libvirt-python $want"; build_binding "$want"; fi
     fi
 fi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,8 +50,9 @@ class Command:
 
 @pytest.fixture(scope="module")
 def protonova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A running cloud of two cells; the tests of this module use it one after another."""
-    command = Command(tmp_path_factory.mktemp("cloud") / "state")
+    """A running cloud of two cells, in a directory whose name has a space; the tests of this module use it one after
+    another."""
+    command = Command(tmp_path_factory.mktemp("a cloud") / "state")
     command.up("--computes", "3", "--cells", "2")
     yield command
     launch.stop(command.state)
@@ -80,6 +82,8 @@ def test_the_first_server_boots_and_is_found_again(protonova: Command) -> None:
     assert "private=10.87.0." in first
     assert "host name first-server" in first
     assert "openstack server create" in first
+    enter = first.partition("Now type:")[2].split("\n")[2]
+    assert shlex.split(enter)[-1] == str(protonova.state.openrc)
     again = protonova("first-server")
     assert "it was there before" in again
     assert "flavor m1.tiny" not in again

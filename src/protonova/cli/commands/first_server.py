@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -101,8 +102,8 @@ def next_lines(state: StateDirectory) -> list[str]:
 
 
 def _short(path: Path) -> str:
-    """As it is written from the current directory, where it lies below."""
+    """As a shell takes it; from the current directory, where it lies below."""
     try:
-        return f"./{path.relative_to(Path.cwd())}"
+        return shlex.quote(f"./{path.relative_to(Path.cwd())}")
     except ValueError:
-        return str(path)
+        return shlex.quote(str(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from protonova.cli import cloud, launch
@@ -60,13 +62,14 @@ def up(state: StateDirectory, detach: bool, **given: object) -> None:
         raise click.ClickException(
             f"Port {', '.join(map(str, taken))} is taken by another program; choose another --base-port."
         )
+    clients = f"export OS_CLIENT_CONFIG_FILE={shlex.quote(str(state.clouds))} OS_CLOUD=protonova"
     click.echo(f"{len(plan.processes)} processes, driver {options.driver}, logs in {state.logs}")
     if not detach:
-        click.echo(f"export OS_CLIENT_CONFIG_FILE={state.clouds} OS_CLOUD=protonova")
+        click.echo(clients)
         launch.in_foreground(state)
     try:
         outcome = launch.in_background(state)
     except launch.StartFailed as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"ready after {outcome['seconds']:.1f} s")
-    click.echo(f"export OS_CLIENT_CONFIG_FILE={state.clouds} OS_CLOUD=protonova")
+    click.echo(clients)
