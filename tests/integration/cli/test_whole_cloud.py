@@ -50,8 +50,7 @@ class Command:
 
 @pytest.fixture(scope="module")
 def protonova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A running cloud of two cells, in a directory whose name has a space; the tests of this module use it one after
-    another."""
+    """A running cloud of two cells, in a directory with a space in its name; all tests of this module use it."""
     command = Command(tmp_path_factory.mktemp("a cloud") / "state")
     command.up("--computes", "3", "--cells", "2")
     yield command
