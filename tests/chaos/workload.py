@@ -38,6 +38,8 @@ class Workload:
         self._flavor, self._image, self._network = flavor, image, network
         self._random = random.Random(seed)
         self.ledger = Ledger()
+        # Changes that were answered; reads do not count.
+        self.answered = 0
 
     def run(self, servers: int, workers: int = 8) -> None:
         """Returns when every life has been lived; raises the first surprise."""
@@ -126,7 +128,11 @@ class Workload:
         headers: dict[str, str] | None = None,
     ) -> Any:
         """Repeats what got no answer, or one that says that somebody is away just now."""
-        return patiently(lambda: _answer(self._client, method, path, body, expect, headers), self._random)
+        answer = patiently(lambda: _answer(self._client, method, path, body, expect, headers), self._random)
+        if method != "GET":
+            with self.ledger.lock:
+                self.answered += 1
+        return answer
 
 
 def patiently(ask: Callable[[], Any], dice: random.Random) -> Any:

@@ -96,7 +96,7 @@ def document(admin: Rest) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(kept: Servers, admin: Rest) -> str:
+def server(kept: Servers, admin: Rest, plaything: str) -> str:
     return kept.boot(admin, "steadfast", metadata={"a": "b"}, tags=["x"])["id"]
 
 
@@ -109,7 +109,7 @@ def _served(document: dict[str, Any], method: str | None = None) -> Iterator[tup
 
 
 def _filled(path: str, server: str) -> str:
-    values = {"server_id": server, "flavor_id": "small", "key": "a", "tag": "x"}
+    values = {"server_id": server, "flavor_id": "plaything", "key": "a", "tag": "x"}
     return WORDS.sub(lambda found: values.get(found[1], "none"), path)
 
 

@@ -27,7 +27,7 @@ COMMON = {400, 403, 404, 409, 413, 415}
 
 
 @pytest.fixture(scope="module")
-def known(kept: Servers, admin: Rest) -> dict[str, list[str]]:
+def known(kept: Servers, admin: Rest, plaything: str) -> dict[str, list[str]]:
     """Path parameters that lead somewhere."""
     server = kept.boot(admin, "fuzzed", metadata={"a": "b"}, tags=["x"])["id"]
     (action,) = admin.get(f"/servers/{server}/os-instance-actions")["instanceActions"]
@@ -36,7 +36,7 @@ def known(kept: Servers, admin: Rest) -> dict[str, list[str]]:
         "request_id": [action["request_id"]],
         "key": ["a"],
         "tag": ["x"],
-        "flavor_id": ["small"],
+        "flavor_id": [plaything],
         "project_id": [admin.project_id],
         "tenant_id": [admin.project_id],
         "hypervisor_id": [admin.get("/os-hypervisors")["hypervisors"][0]["id"], "1", "compute"],
