@@ -93,7 +93,7 @@ class Connection:
         with self._guard:
             if self._closed:
                 raise errors.HypervisorUnavailable("the driver is closed")
-            if self._connection is not None and not self._connection.isAlive():
+            if self._connection is not None and not _alive(self._connection):
                 self._give_up(self._connection)
                 self._connection = None
             if self._connection is None:
@@ -141,11 +141,19 @@ class Connection:
         code, text = error.get_error_code(), _text(error)
         if code == libvirt.VIR_ERR_NO_DOMAIN:
             return errors.GuestNotFound(text)
-        if code in _LINE_IS_DOWN or not connection.isAlive():
+        if code in _LINE_IS_DOWN or not _alive(connection):
             return errors.HypervisorUnavailable(text)
         if code in _HOST_CANNOT:
             return errors.HostRefuses(text)
         return errors.DriverError(text)
+
+
+def _alive(connection: Any) -> bool:
+    """One that another thread has given up meanwhile is not; libvirt calls it an error to ask."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _text(error: Any) -> str:
