@@ -55,7 +55,9 @@ class Books:
     """Reads past the service, with a connection of its own."""
 
     def __init__(self, database_url: str) -> None:
-        self._engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+        # An SQLite file is locked for a moment while whoever comes back after a kill recovers its log.
+        patience = {"timeout": 60} if database_url.startswith("sqlite") else {}
+        self._engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT", connect_args=patience)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -13,18 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.cloud import free_ports
 from protonova.services.runtime import config
 
 _CODE = "import sys; from protonova.services.placement.main import main; sys.exit(main([]))"
 
 
 class Replica:
-    """One process. It gets its port when it first starts, and comes back there."""
+    """One process, which comes back at the same address."""
 
-    def __init__(self, database_url: str, log: Path) -> None:
+    def __init__(self, database_url: str, log: Path, port: int) -> None:
         self._url = database_url
         self._log = log
-        self.address = "127.0.0.1:0"
+        self.address = f"127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = -1
 
@@ -57,7 +57,6 @@ class Replica:
         with os.fdopen(self._reader) as pipe:
             told = pipe.readline()
         assert told, self._log.read_text()[-3000:]
-        self.address = json.loads(told)["address"]
 
     def end(self, number: int = signal.SIGKILL) -> None:
         if self._process is not None:
@@ -68,7 +67,12 @@ class Replica:
 @contextmanager
 def replicas(database_url: str, directory: Path, count: int) -> Iterator[list[Replica]]:
     with ExitStack() as stack:
-        made = [Replica(database_url, directory / f"replica-{number}.log") for number in range(count)]
+        # Not of those that the system hands out: nobody else is to have one while its replica is away.
+        base = free_ports(count)
+        made = [
+            Replica(database_url, directory / f"replica-{number}.log", base + number)
+            for number in range(count)
+        ]
         for replica in made:
             stack.callback(replica.end)
         made[0].start()

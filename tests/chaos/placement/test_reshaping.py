@@ -77,7 +77,9 @@ class Worker:
             shapes[provider] = pb.ReshapeInventory(
                 provider_id=provider, generation=answer.generation, inventories=answer.inventories
             )
-        source = next(id_ for id_, shape in shapes.items() if MOVING in shape.inventories)
+        source = next((id_ for id_, shape in shapes.items() if MOVING in shape.inventories), None)
+        if source is None:  # somebody moved it between the two looks
+            return False
         target = tree.child if source == tree.root else tree.root
         shapes[target].inventories[MOVING].CopyFrom(shapes[source].inventories.pop(MOVING))
         request = pb.ReshapeRequest(inventories=shapes.values(), consumers=self._moved(source, target))
