@@ -25,11 +25,11 @@ def opened(files: tuple[str, ...]) -> Iterator[tuple[Conf, Database]]:
     from protonova.services.runtime import config, context, errors
     from protonova.services.runtime.database import Database
 
-    context.enter(context.internal("placement-upkeep"))
     conf = config.load(files=list(files) or None)
     db = Database.of(conf.placement_database, metadata=tables.metadata)
     try:
-        yield conf, db
+        with context.use(context.internal("placement-upkeep")):
+            yield conf, db
     except errors.Error as error:
         fail(str(error))
     finally:
