@@ -104,11 +104,10 @@ class Mirror:
                 follow()
             except errors.Error as error:
                 LOG.warning("Following a feed: %s", error)
-                self._stop.wait(_PAUSE_AFTER_FAILURE)
             except Exception:
                 # An index that nobody keeps would be wrong for ever, and nobody would know.
                 LOG.exception("Following a feed failed unexpectedly")
-                self._stop.wait(_PAUSE_AFTER_FAILURE)
+            self._stop.wait(_PAUSE_AFTER_FAILURE)
 
     def _follow_providers(self) -> None:
         told: set[str] = set()
