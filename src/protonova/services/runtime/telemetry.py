@@ -23,21 +23,28 @@ from protonova.services.runtime import context
 from protonova.services.runtime.config import Conf
 
 _log = logging.getLogger("protonova.telemetry")
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Seconds.
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 RPC_SECONDS = prometheus.Histogram(
-    "protonova_rpc_seconds", "Calls answered, by method and status.", ["method", "status"], buckets=_BUCKETS
+    "protonova_rpc_seconds", "Calls answered, by method and status.", ["method", "status"], buckets=BUCKETS
 )
 STEP_SECONDS = prometheus.Histogram(
     "protonova_operation_step_seconds",
     "Steps of operations, by kind, step, direction and result.",
     ["kind", "step", "direction", "result"],
-    buckets=_BUCKETS,
+    buckets=BUCKETS,
 )
 OPERATIONS_ENDED = prometheus.Counter(
     "protonova_operations_ended_total", "Operations that ended, by kind and state.", ["kind", "state"]
 )
 OPERATIONS_HELD = prometheus.Gauge("protonova_operations_held", "Operations this process works on now.")
+UPKEEP_SECONDS = prometheus.Histogram(
+    "protonova_upkeep_seconds",
+    "Passes of periodic work, by name and result.",
+    ["name", "result"],
+    buckets=BUCKETS,
+)
 TRANSACTION_RETRIES = prometheus.Counter(
     "protonova_transaction_retries_total", "Transactions begun again, by cause.", ["cause"]
 )

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -76,16 +76,39 @@ class Feed(Generic[V]):
         self._told = -1
         self._looked_at = 0.0
 
+    @overload
+    def watch(
+        self,
+        from_revision: int,
+        stop: threading.Event,
+        alive: Callable[[], bool] = ...,
+        whole: Callable[[int], Whole[V]] | None = ...,
+    ) -> Iterator[Change[V] | SnapshotEnd]: ...
+
+    @overload
+    def watch(
+        self,
+        from_revision: int,
+        stop: threading.Event,
+        alive: Callable[[], bool] = ...,
+        whole: Callable[[int], Whole[V]] | None = ...,
+        *,
+        pulse: Literal[True],
+    ) -> Iterator[Change[V] | SnapshotEnd | None]: ...
+
     def watch(
         self,
         from_revision: int,
         stop: threading.Event,
         alive: Callable[[], bool] = lambda: True,
         whole: Callable[[int], Whole[V]] | None = None,
-    ) -> Iterator[Change[V] | SnapshotEnd]:
+        *,
+        pulse: bool = False,
+    ) -> Iterator[Change[V] | SnapshotEnd | None]:
         """Everything from a revision on (0 = from a snapshot), until `stop` is set or `alive` (a call's
         `is_active`) says that nobody listens. `whole` makes the snapshot, of the head or of another revision,
-        where that is cheaper than going through the keys."""
+        where that is cheaper than going through the keys. With `pulse` there is a None each time it has looked
+        for changes, for watchers that have more to tell than the topic."""
         seen = from_revision
         head, pruned = self._db.read(self._read_head)
         if seen <= 0 or seen < pruned or seen > head:
@@ -99,7 +122,11 @@ class Feed(Generic[V]):
                 for change in self._since(seen):
                     seen = change.revision
                     yield change
+                if pulse:
+                    yield None
                 continue
+            if pulse:
+                yield None
             self._prune_sometimes()
             wake.wait(self.topic, told, self._look_seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from oslo_config import cfg
 
@@ -12,7 +12,7 @@ from protonova.services.runtime import errors
 from protonova.services.runtime.openstack.session import Client
 
 # What the image service says of an image itself; everything else in a record is a property its owner gave.
-_OWN_FIELDS = frozenset(
+OWN_FIELDS = frozenset(
     {"id", "name", "status", "visibility", "owner", "disk_format", "container_format", "size", "virtual_size"}
     | {"checksum", "os_hash_algo", "os_hash_value", "min_disk", "min_ram", "protected", "tags", "os_hidden"}
     | {"created_at", "updated_at", "file", "schema", "self", "locations", "direct_url", "stores"}
@@ -66,6 +66,67 @@ class Images:
         """The image's bytes, in chunks of about 1 MiB."""
         return self._client.stream(f"/images/{image_id}/file")
 
+    def create(
+        self,
+        *,
+        image_id: str,
+        name: str,
+        owner: str,
+        properties: Mapping[str, str],
+        min_disk_gb: int = 0,
+        min_memory_mb: int = 0,
+    ) -> None:
+        """Makes a record without bytes, of an id of the caller's choice; one that is there stays as it is."""
+        body = {
+            **properties,
+            "id": image_id,
+            "name": name,
+            "owner": owner,
+            "visibility": "private",
+            "min_disk": min_disk_gb,
+            "min_ram": min_memory_mb,
+        }
+        try:
+            self._client.post("/images", body)
+        except errors.FailedPrecondition:  # 409: an earlier try has made it
+            self.get(image_id)
+
+    def change(self, image_id: str, properties: Mapping[str, str]) -> None:
+        """Sets fields and properties. Raises `errors.NotFound`."""
+        there = self._client.get(f"/images/{image_id}")
+        patch = [
+            {"op": "replace" if name in there else "add", "path": f"/{name}", "value": value}
+            for name, value in properties.items()
+            if there.get(name) != value
+        ]
+        if patch:
+            self._client.patch(f"/images/{image_id}", patch)
+
+    def upload(self, image_id: str, data: BinaryIO | bytes) -> None:
+        """Sends an image's bytes, which makes it active. Raises `errors.NotFound`."""
+        self._client.send(f"/images/{image_id}/file", data)
+
+    def delete(self, image_id: str) -> None:
+        """An image that is gone is fine."""
+        self._client.delete(f"/images/{image_id}")
+
+    def backups_of(self, server_id: str, backup_type: str) -> list[str]:
+        """Ids of the backups of one kind of a server, newest first."""
+        query = {
+            "image_type": "backup",
+            "instance_uuid": server_id,
+            "backup_type": backup_type,
+            "sort": "created_at:desc,id:desc",
+        }
+        found: list[str] = []
+        path: str | None = "/images"
+        while path:
+            page = self._client.get(path, query)
+            found += [body["id"] for body in page["images"]]
+            # The address of the next page has the query in it, and the version that the client puts before.
+            path, query = (page.get("next") or "").removeprefix("/v2") or None, {}
+        return found
+
 
 def _image(body: Mapping[str, Any]) -> Image:
     return Image(
@@ -84,6 +145,6 @@ def _image(body: Mapping[str, Any]) -> Image:
         min_memory_mb=body.get("min_ram") or 0,
         protected=bool(body.get("protected")),
         properties={
-            name: str(value) for name, value in body.items() if name not in _OWN_FIELDS and value is not None
+            name: str(value) for name, value in body.items() if name not in OWN_FIELDS and value is not None
         },
     )

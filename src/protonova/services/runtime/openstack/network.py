@@ -65,6 +65,41 @@ class Port:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class FloatingIp:
+    """A floating address and where it leads; empty = nowhere."""
+
+    id: str
+    address: str
+    project_id: str
+    port_id: str = ""
+    fixed_address: str = ""
+
+
+@dataclass(frozen=True)
+class SecurityGroupRule:
+    """What a group lets in. No range and no group = from anywhere; no ports = all of them."""
+
+    id: str
+    ether_type: str
+    protocol: str = ""
+    from_port: int | None = None
+    to_port: int | None = None
+    cidr: str = ""
+    remote_group_id: str = ""
+
+
+@dataclass(frozen=True)
+class SecurityGroup:
+    """`rules` are those for what comes in."""
+
+    id: str
+    name: str
+    description: str
+    project_id: str
+    rules: tuple[SecurityGroupRule, ...] = ()
+
+
 class Networks:
     """The network service."""
 
@@ -142,6 +177,13 @@ class Networks:
         except errors.NotFound:
             return
 
+    def leave_host(self, port_id: str) -> None:
+        """Leaves a port with its server, on no host; a port that is gone is fine."""
+        try:
+            self._client.put(f"/ports/{port_id}", {"port": {"binding:host_id": ""}})
+        except errors.NotFound:
+            return
+
     def delete_port(self, port_id: str) -> None:
         """A port that is gone is fine."""
         self._client.delete(f"/ports/{port_id}")
@@ -169,6 +211,36 @@ class Networks:
             return {}
         found = self._client.get("/security-groups", {"id": wanted})["security_groups"]
         return {group["id"]: group["name"] for group in found}
+
+    def security_groups_by_id(self, ids: Iterable[str]) -> list[SecurityGroup]:
+        """Groups with their rules, by name; those that are gone are left out."""
+        wanted = sorted(set(ids))
+        if not wanted:
+            return []
+        found = self._client.get("/security-groups", {"id": wanted})["security_groups"]
+        return sorted((_group(body) for body in found), key=lambda group: (group.name, group.id))
+
+    def change_port(self, port_id: str, changes: Mapping[str, Any]) -> Port:
+        """Changes addresses (`fixed_ips`) or groups (`security_groups`) of a port. Raises `errors.NotFound`."""
+        return self._port(self._client.put(f"/ports/{port_id}", {"port": dict(changes)})["port"])
+
+    def floating_ip(self, address: str) -> FloatingIp | None:
+        found = self._client.get("/floatingips", {"floating_ip_address": address})["floatingips"]
+        return _floating(found[0]) if found else None
+
+    def floating_ips_of(self, port_ids: Iterable[str]) -> list[FloatingIp]:
+        """The floating addresses that lead to ports."""
+        wanted = sorted(set(port_ids))
+        if not wanted:
+            return []
+        return [
+            _floating(body) for body in self._client.get("/floatingips", {"port_id": wanted})["floatingips"]
+        ]
+
+    def lead_floating_ip(self, floating_id: str, port_id: str, fixed_address: str = "") -> None:
+        """Has a floating address lead to a port; to none, when that is empty."""
+        body = {"port_id": port_id or None, "fixed_ip_address": fixed_address or None}
+        self._client.put(f"/floatingips/{floating_id}", {"floatingip": body})
 
     def _port(self, body: Mapping[str, Any]) -> Port:
         return Port(
@@ -220,6 +292,38 @@ class Networks:
         with self._lock:
             self._subnets[subnet_id] = (now, subnet)
         return subnet
+
+
+def _floating(body: Mapping[str, Any]) -> FloatingIp:
+    return FloatingIp(
+        id=body["id"],
+        address=body["floating_ip_address"],
+        project_id=body.get("project_id") or "",
+        port_id=body.get("port_id") or "",
+        fixed_address=body.get("fixed_ip_address") or "",
+    )
+
+
+def _group(body: Mapping[str, Any]) -> SecurityGroup:
+    return SecurityGroup(
+        id=body["id"],
+        name=body["name"],
+        description=body.get("description") or "",
+        project_id=body.get("project_id") or "",
+        rules=tuple(
+            SecurityGroupRule(
+                id=rule["id"],
+                ether_type=rule.get("ethertype") or "IPv4",
+                protocol=str(rule.get("protocol") or ""),
+                from_port=rule.get("port_range_min"),
+                to_port=rule.get("port_range_max"),
+                cidr=rule.get("remote_ip_prefix") or "",
+                remote_group_id=rule.get("remote_group_id") or "",
+            )
+            for rule in body.get("security_group_rules") or ()
+            if rule.get("direction") == "ingress"
+        ),
+    )
 
 
 def _network(body: Mapping[str, Any]) -> Network:

@@ -12,6 +12,8 @@ from protonova.services.runtime.openstack.session import Client
 
 # The first microversion whose attachments are completed explicitly.
 _ATTACHMENTS = {"OpenStack-API-Version": "volume 3.44"}
+# The first one that writes images over volumes.
+_REIMAGE = {"OpenStack-API-Version": "volume 3.68"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Volume:
     zone: str
     project_id: str
     image_properties: Mapping[str, str] = field(default_factory=dict)
+    # Set by the volume service while it moves the volume elsewhere; empty = it does not.
+    migration_status: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Volumes:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._client = Client(conf, "block-storage", "cinder", "", headers=_ATTACHMENTS)
+        self._reimaging = Client(conf, "block-storage", "cinder", "", headers=_REIMAGE)
 
     def get(self, volume_id: str) -> Volume:
         """Raises `errors.NotFound`."""
@@ -51,8 +56,21 @@ class Volumes:
 
     def snapshot(self, snapshot_id: str) -> Snapshot:
         """Raises `errors.NotFound`."""
-        body = self._client.get(f"/snapshots/{snapshot_id}")["snapshot"]
-        return Snapshot(body["id"], body["status"], body["size"], body["volume_id"])
+        return _snapshot(self._client.get(f"/snapshots/{snapshot_id}")["snapshot"])
+
+    def snapshot_named(self, name: str) -> Snapshot | None:
+        """The snapshot of that name, whichever project's: by it a repeated step finds what it made before."""
+        found = self._client.get("/snapshots/detail", {"name": name, "all_tenants": "1"})["snapshots"]
+        return next((_snapshot(body) for body in found if body.get("name") == name), None)
+
+    def create_snapshot(self, volume_id: str, name: str) -> Snapshot:
+        """Begins a snapshot of a volume that may be in use."""
+        body = {"volume_id": volume_id, "name": name, "force": True}
+        return _snapshot(self._client.post("/snapshots", {"snapshot": body})["snapshot"])
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """A snapshot that is gone is fine."""
+        self._client.delete(f"/snapshots/{snapshot_id}")
 
     def create(
         self,
@@ -94,6 +112,12 @@ class Volumes:
         found = self._client.get("/attachments/detail", query)["attachments"]
         return {body["volume_id"]: body["id"] for body in found if body.get("instance") == server_id}
 
+    def attachment_ids(self, server_id: str) -> list[tuple[str, str]]:
+        """(volume id, attachment id) of all attachments of a server; a volume on the move has several."""
+        query = {"instance_id": server_id, "all_tenants": "1"}
+        found = self._client.get("/attachments/detail", query)["attachments"]
+        return [(body["volume_id"], body["id"]) for body in found if body.get("instance") == server_id]
+
     def connect_attachment(self, attachment_id: str, connector: Mapping[str, Any]) -> dict[str, Any]:
         """Tells how the connector's host reaches the volume: `{"driver_volume_type": …, "data": {…}}`."""
         body = {"connector": dict(connector)}
@@ -104,9 +128,40 @@ class Volumes:
         """Marks the volume as in use."""
         self._client.post(f"/attachments/{attachment_id}/action", {"os-complete": {}})
 
+    def attachments_between(self, volume_id: str, server_id: str) -> list[str]:
+        """The ids of all attachments of a volume to a server, usually one."""
+        query = {"instance_id": server_id, "all_tenants": "1"}
+        found = self._client.get("/attachments/detail", query)["attachments"]
+        return [
+            body["id"]
+            for body in found
+            if body.get("instance") == server_id and body["volume_id"] == volume_id
+        ]
+
+    def reimage(self, volume_id: str, image_id: str) -> None:
+        """Begins to write an image over a volume, also one that is reserved for a server; until that is done its
+        status is `downloading`. Raises `errors.InvalidArgument` in any other status."""
+        body = {"image_id": image_id, "reimage_reserved": True}
+        self._reimaging.post(f"/volumes/{volume_id}/action", {"os-reimage": body})
+
     def delete_attachment(self, attachment_id: str) -> None:
         """An attachment that is gone is fine."""
         self._client.delete(f"/attachments/{attachment_id}")
+
+    def begin_detaching(self, volume_id: str) -> None:
+        """Marks a volume that is in use as about to be taken from its server."""
+        self._client.post(f"/volumes/{volume_id}/action", {"os-begin_detaching": {}})
+
+    def roll_detaching(self, volume_id: str) -> None:
+        """Takes that mark away."""
+        self._client.post(f"/volumes/{volume_id}/action", {"os-roll_detaching": {}})
+
+    def complete_migration(self, volume_id: str, new_volume_id: str, *, failed: bool) -> str:
+        """Tells that what was on a volume is on the new one, or could not be brought there. Returns the id under
+        which the volume goes on."""
+        body = {"os-migrate_volume_completion": {"new_volume": new_volume_id, "error": failed}}
+        answer = self._client.post(f"/volumes/{volume_id}/action", body)
+        return str(answer["save_volume_id"]) if answer else new_volume_id
 
 
 def _connection(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +170,10 @@ def _connection(info: Mapping[str, Any]) -> dict[str, Any]:
         return dict(info)
     data = {key: value for key, value in info.items() if key != "driver_volume_type"}
     return {"driver_volume_type": info.get("driver_volume_type", ""), "data": data}
+
+
+def _snapshot(body: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(body["id"], body["status"], body["size"], body["volume_id"])
 
 
 def _volume(body: Mapping[str, Any]) -> Volume:
@@ -127,4 +186,5 @@ def _volume(body: Mapping[str, Any]) -> Volume:
         zone=body.get("availability_zone") or "",
         project_id=body.get("os-vol-tenant-attr:tenant_id") or "",
         image_properties=body.get("volume_image_metadata") or {},
+        migration_status=body.get("migration_status") or "",
     )

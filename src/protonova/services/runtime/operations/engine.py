@@ -61,6 +61,8 @@ class Engine:
     ) -> None:
         self.db = db
         self.kinds = {kind.name: kind for kind in kinds}
+        for kind in self.kinds.values():
+            kind.engine = self
         self.host = host or owner
         # Nobody may ever have had the same name: a name is what a lease is held under.
         self.owner = f"{owner or 'replica'}#{secrets.token_hex(6)}"
@@ -73,6 +75,8 @@ class Engine:
         self._keeper = Keeper(self, poll_seconds)
         self._changed = threading.Condition()
         self._held: dict[str, Run] = {}
+        # Counted so that those who wait for an operation look again.
+        self._commits = 0
         self._born: dict[str, tuple[float, Any]] = {}
         self._stop_at: float | None = None
         self._stopped = threading.Event()
@@ -233,16 +237,21 @@ class Engine:
             self._begin(follower, before)
         return self.get(operation_id)
 
-    def wait(self, operation_id: str, timeout: float) -> Operation:
-        """Until an operation has ended or is stuck, or the time is over; as it is then."""
+    def wait(self, operation_id: str, timeout: float, past: str = "") -> Operation:
+        """Until an operation has ended or is stuck, or the time is over; as it is then. With `past`, until that
+        step is done, if it comes so far."""
         ends = time.monotonic() + timeout
         while True:
+            with self._changed:
+                commits = self._commits
             found = self.get(operation_id)
             left = ends - time.monotonic()
-            if found.finished_at or found.state == STUCK or left <= 0:
+            is_past = bool(past) and found.direction == DO and found.step != past
+            if found.finished_at or found.state == STUCK or is_past or left <= 0:
                 return found
+            # Another replica's commits are not heard of here.
             with self._changed:
-                self._changed.wait_for(lambda: operation_id not in self._held, timeout=min(left, 0.05))
+                self._changed.wait_for(lambda seen=commits: self._commits != seen, timeout=min(left, 0.05))  # type: ignore[misc]
 
     def describe(self) -> str:
         """For the state report."""
@@ -301,6 +310,9 @@ class Engine:
                 _log.warning("%r waits to commit: %s", run, error)
                 self.pause(0.2)
         run.lease_until = before + self.lease_seconds
+        with self._changed:
+            self._commits += 1
+            self._changed.notify_all()
         if follower is not None and follower.id != run.id:
             self._begin(follower, before)
         for operation_id in created:
@@ -326,14 +338,25 @@ class Engine:
         if wakes:
             self._workers.submit(lambda: self._drive(run))
 
-    def take(self, operation_id: str, overrun: errors.Error | None = None, overrun_step: str = "") -> None:
-        """Takes an operation over, if nobody else holds it. With `overrun`, from a worker of our own that
-        hangs in a step."""
+    def take(
+        self,
+        operation_id: str,
+        overrun: errors.Error | None = None,
+        overrun_step: str = "",
+        *,
+        stray: bool = False,
+    ) -> None:
+        """Takes an operation over, if nobody holds it. With `overrun`, from a worker of our own that hangs in a
+        step; a `stray` is leased to this replica, and nobody here works on it."""
         before = time.monotonic()
 
         def claim(connection: Connection) -> Any:
             row = self.store.load(connection, operation_id)
             if row is None or row.finished_at is not None or row.kind not in self.kinds:
+                return None
+            # Claimed by another thread of ours since it was found free: that one is about to begin it.
+            ours = row.owner == self.owner and row.lease_until >= row.now_at
+            if ours and overrun is None and not stray:
                 return None
             return self.store.claim(connection, row)
 

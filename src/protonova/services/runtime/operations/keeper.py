@@ -85,12 +85,14 @@ class Keeper:
                     engine.preempt(mine)
         for run in known.values():  # held a moment ago, and not leased to us any more
             engine.lose(run)
-        # Ours, yet nobody here works on them: their creator never came to say so.
-        for operation_id in strays & self._strays:
-            engine.take(operation_id)
+        # Ours, yet nobody here works on them: their creator never came to say so. One that has come meanwhile is at
+        # work, and is not to be overtaken.
+        for operation_id in (strays & self._strays) - {run.id for run in engine.held()}:
+            engine.take(operation_id, stray=True)
         self._strays = strays
+        orphans = engine.db.read(engine.store.orphans)
         ours = {run.id for run in engine.held()}  # whose lease may be over only because this thread was slow
-        for operation_id in engine.db.read(engine.store.orphans):
+        for operation_id in orphans:
             if self._stop.is_set():
                 return
             if operation_id not in ours:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from protonova.services.runtime import errors
 
 if TYPE_CHECKING:
+    from protonova.services.runtime.operations.engine import Engine
     from protonova.services.runtime.operations.run import Run
 
 
@@ -95,6 +96,8 @@ class Kind:
 
     name: str = ""
     steps: Sequence[Step] = ()
+    # The engine that runs it, from the engine's making on: by it an end can begin what follows, in its transaction.
+    engine: Engine
     # When it turns back if it has not finished by then.
     deadline_seconds: float = 3600.0
 

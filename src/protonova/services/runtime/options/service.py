@@ -40,7 +40,16 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
         cfg.StrOpt("dhcp_domain", default="novalocal", help="Domain of host names in the metadata."),
     ],
     "conductor": [_target("127.0.0.1:8781", "conductor"), _listen("127.0.0.1:8781"), _workers(64)],
-    "scheduler": [_target("127.0.0.1:8782", "scheduler"), _listen("127.0.0.1:8782")],
+    "scheduler": [
+        _target("127.0.0.1:8782", "scheduler"),
+        _listen("127.0.0.1:8782"),
+        cfg.IntOpt(
+            "max_attempts",
+            default=3,
+            min=1,
+            help="Hosts tried for a server that is new or on the move: the chosen one and its alternates.",
+        ),
+    ],
     "placement": [_target("127.0.0.1:8783", "placement service"), _listen("127.0.0.1:8783")],
     "gateway": [
         cfg.StrOpt("listen", default="127.0.0.1:8774", help="Address of the Compute API."),
