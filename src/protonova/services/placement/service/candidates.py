@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protonova.common.v1 import resources_pb2
 from protonova.placement.v1 import allocation_pb2 as pb
-from protonova.services.placement.index.candidate import Answer, Candidate
+from protonova.services.placement.index.candidate import Answer, Candidate, LoneProviders
 from protonova.services.placement.records import ProviderRecord
 
 
 def one_by_one(answer: Answer, summaries: Sequence[ProviderRecord]) -> pb.ListAllocationCandidatesResponse:
     response = pb.ListAllocationCandidatesResponse(incomplete=answer.incomplete)
-    for candidate in answer:
+    _fill_lone(response, answer.alone)
+    for candidate in answer.trees:
         _fill(response.candidates.add(), candidate)
     for record in summaries:
         _summarize(response.provider_summaries[record.id], record)
@@ -29,6 +31,16 @@ def in_tables(answer: Answer, summaries: Sequence[ProviderRecord]) -> pb.ListAll
     if summaries:
         _fill_table(response.summary_table, summaries)
     return response
+
+
+def _fill_lone(response: pb.ListAllocationCandidatesResponse, alone: LoneProviders) -> None:
+    # Copied, which costs half of setting each amount anew.
+    amounts = resources_pb2.ResourceAmounts(amounts=alone.amounts)
+    for provider in alone.ids:
+        message = response.candidates.add(root_id=provider)
+        message.allocations.providers[provider].CopyFrom(amounts)
+        for suffix in alone.suffixes:
+            message.mappings[suffix].provider_ids.append(provider)
 
 
 def _fill(message: pb.Candidate, candidate: Candidate) -> None:
