@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protonova.services.scheduler.filters.filter import Filter, everyone
 from protonova.services.scheduler.request import Request
-from protonova.services.scheduler.view import HostTable, Mask
+from protonova.services.scheduler.table import HostTable, Mask
 
 
 class AllHostsFilter(Filter):

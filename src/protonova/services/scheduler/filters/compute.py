@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from protonova.services.scheduler.filters.filter import Filter, each
+from protonova.services.scheduler.filters.filter import Filter
 from protonova.services.scheduler.request import Request
-from protonova.services.scheduler.view import HostTable, Mask
+from protonova.services.scheduler.table import HostTable, Mask
 
 
 class ComputeFilter(Filter):
+    """The compute service of the host is heard and not disabled."""
+
     name = "ComputeFilter"
 
     def passing(self, hosts: HostTable, request: Request) -> Mask:
-        return each(hosts, lambda host: host.up and not host.disabled)
+        return hosts.serving

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from protonova.services.scheduler.filters.filter import Filter, each
 from protonova.services.scheduler.request import Request
-from protonova.services.scheduler.view import HostTable, Mask
+from protonova.services.scheduler.table import HostTable, Mask
 
 
 class RequestedPlace(Filter):
@@ -21,12 +21,10 @@ class RequestedPlace(Filter):
             mask &= hosts.cell == hosts.code(spec.cell_id)
         if spec.availability_zone and not spec.skip_filters:
             mask &= hosts.zone == hosts.code(spec.availability_zone)
-        if spec.host or spec.node:
-            mask &= each(
-                hosts,
-                lambda record: spec.host in ("", record.host) and spec.node in ("", record.node),
-            )
+        if spec.host:
+            mask &= hosts.named([spec.host])
+        if spec.node:
+            mask &= each(hosts, lambda record: record.node == spec.node)
         if spec.ignore_hosts:
-            ignored = frozenset(spec.ignore_hosts)
-            mask &= each(hosts, lambda record: record.host not in ignored)
+            mask &= ~hosts.named(spec.ignore_hosts)
         return mask

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from protonova.services.scheduler.filters.filter import Filter, each, everyone
+from protonova.services.scheduler.filters.filter import Filter, everyone
 from protonova.services.scheduler.request import Request
-from protonova.services.scheduler.view import HostTable, Mask
+from protonova.services.scheduler.table import HostTable, Mask
 
 
 class ServerGroupAntiAffinityFilter(Filter):
@@ -17,7 +17,7 @@ class ServerGroupAntiAffinityFilter(Filter):
         group = request.group
         if group is None or group.policy != "anti-affinity":
             return everyone(hosts)
-        return each(hosts, lambda record: group.members_by_host[record.host] < group.max_per_host)
+        return hosts.numbered(group.members_by_host) < group.max_per_host
 
 
 class ServerGroupAffinityFilter(Filter):
@@ -30,4 +30,4 @@ class ServerGroupAffinityFilter(Filter):
         group = request.group
         if group is None or group.policy != "affinity" or not +group.members_by_host:
             return everyone(hosts)
-        return each(hosts, lambda record: group.members_by_host[record.host] > 0)
+        return hosts.numbered(group.members_by_host) > 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from protonova.services.scheduler.request import Request
-from protonova.services.scheduler.view import HostTable, Numbers
+from protonova.services.scheduler.table import HostTable, Numbers
 from protonova.services.scheduler.weighers.weigher import Weigher, Weights
 
 
 class RAMWeigher(Weigher):
+    """Free memory."""
+
     name = "RAMWeigher"
     option = "ram_weight_multiplier"
 
@@ -18,6 +20,8 @@ class RAMWeigher(Weigher):
 
 
 class CPUWeigher(Weigher):
+    """Free VCPUs, by the allocation ratio."""
+
     name = "CPUWeigher"
     option = "cpu_weight_multiplier"
 
@@ -26,6 +30,8 @@ class CPUWeigher(Weigher):
 
 
 class DiskWeigher(Weigher):
+    """Free disk."""
+
     name = "DiskWeigher"
     option = "disk_weight_multiplier"
 
@@ -34,6 +40,8 @@ class DiskWeigher(Weigher):
 
 
 class IoOpsWeigher(Weigher):
+    """Servers being built, moved or saved on the host."""
+
     name = "IoOpsWeigher"
     option = "io_ops_weight_multiplier"
 
@@ -47,6 +55,9 @@ class BuildFailureWeigher(Weigher):
     name = "BuildFailureWeigher"
     option = "build_failure_weight_multiplier"
 
+    def settled(self, request: Request) -> bool:
+        return True
+
     def raw(self, hosts: HostTable, request: Request) -> Weights:
         return -hosts.failed_builds.astype(np.float64)
 
@@ -57,8 +68,21 @@ class HypervisorVersionWeigher(Weigher):
     name = "HypervisorVersionWeigher"
     option = "hypervisor_version_weight_multiplier"
 
+    def settled(self, request: Request) -> bool:
+        return True
+
     def raw(self, hosts: HostTable, request: Request) -> Weights:
         return hosts.hypervisor_version.astype(np.float64)
+
+
+class NumInstancesWeigher(Weigher):
+    """Hosts with more servers come first; with a negative multiplier, last."""
+
+    name = "NumInstancesWeigher"
+    option = "num_instances_weight_multiplier"
+
+    def raw(self, hosts: HostTable, request: Request) -> Weights:
+        return hosts.num_instances.astype(np.float64)
 
 
 def _not_negative(column: Numbers) -> Weights:
