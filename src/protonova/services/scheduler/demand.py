@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from protonova.common.v1 import numa_pb2, pci_pb2
 from protonova.placement.v1 import allocation_pb2 as pb
 from protonova.scheduler.v1 import scheduler_pb2
+from protonova.services.pci import words
 from protonova.services.runtime import errors
 
 _RESOURCES = re.compile(r"resources([a-zA-Z0-9_-]{0,64}):([A-Z0-9_]+)")
@@ -33,13 +35,15 @@ _TRAITS = {
 
 
 def candidate_request(
-    spec: scheduler_pb2.RequestSpec, *, in_tree: str = "", limit: int = 0
+    spec: scheduler_pb2.RequestSpec, *, in_tree: str = "", limit: int = 0, devices: bool = False
 ) -> pb.ListAllocationCandidatesRequest:
-    """The query for one server. Raises FLAVOR_INVALID for amounts that are none."""
+    """The query for one server, with `devices` for its PCI devices, too. Raises FLAVOR_INVALID for amounts that are
+    none, PCI_INVALID for devices that placement cannot be asked for."""
     request = pb.ListAllocationCandidatesRequest(
         limit=limit,
         nested=True,
         skip_summaries=True,
+        tables=True,
         root_forbidden_traits=[_DISABLED],
         group_policy=_group_policy(spec),
     )
@@ -66,10 +70,38 @@ def candidate_request(
             wanted.required_traits.add(any_of=[name])
         else:
             wanted.forbidden_traits.append(name)
+    if devices:
+        for request_id, suffixes in device_groups(spec).items():
+            wanted_device = next(each for each in spec.pci_requests if each.id == request_id)
+            for suffix in suffixes:
+                _ask_device(group(suffix), wanted_device)
     if in_tree:
         group("").in_tree = in_tree
     request.groups.extend(groups[suffix] for suffix in sorted(groups))
     return request
+
+
+def device_groups(spec: scheduler_pb2.RequestSpec) -> dict[str, tuple[str, ...]]:
+    """By PCI request, the suffixes of its groups: one for each device."""
+    return {
+        request.id: tuple(f"_pci-{place}-{number}" for number in range(request.count))
+        for place, request in enumerate(spec.pci_requests)
+    }
+
+
+def _ask_device(group: pb.RequestGroup, request: pci_pb2.PciRequest) -> None:
+    """Placement has no "or" for classes."""
+    if len(request.alternatives) != 1:
+        raise errors.InvalidArgument(
+            f"The PCI alias '{request.alias}' has several definitions; with pci_in_placement it can have one.",
+            reason="PCI_INVALID",
+            alias=request.alias,
+        )
+    (wanted,) = request.alternatives
+    name = wanted.resource_class or words.default_class(wanted.vendor_id, wanted.product_id)
+    group.resources[name] = 1
+    for trait in wanted.traits:
+        group.required_traits.add(any_of=[trait])
 
 
 def disk_gb(spec: scheduler_pb2.RequestSpec) -> int:
@@ -82,6 +114,26 @@ def disk_gb(spec: scheduler_pb2.RequestSpec) -> int:
 def _default_amounts(spec: scheduler_pb2.RequestSpec) -> dict[str, int]:
     flavor = spec.flavor
     amounts = {"MEMORY_MB": int(flavor.memory_mb), "DISK_GB": disk_gb(spec)}
+    amounts.update(_topology_cpus(spec) if spec.HasField("numa_topology") else _policy_cpus(spec))
+    if _value(spec, "hw:mem_encryption").lower() in ("1", "t", "true", "on", "y", "yes"):
+        amounts["MEM_ENCRYPTION_CONTEXT"] = 1
+    for label in filter(None, flavor.extra_specs.get("hw:pmem", "").split(",")):
+        name = f"CUSTOM_PMEM_NAMESPACE_{label.strip().upper()}"
+        amounts[name] = amounts.get(name, 0) + 1
+    return amounts
+
+
+def _topology_cpus(spec: scheduler_pb2.RequestSpec) -> dict[str, int]:
+    """Who made the topology has read extra specs and image already."""
+    topology = spec.numa_topology
+    dedicated = sum(len(cell.dedicated_cpus) for cell in topology.cells)
+    extra = 1 if topology.emulator_threads_policy == numa_pb2.EMULATOR_THREADS_POLICY_ISOLATE else 0
+    return {"PCPU": dedicated + extra, "VCPU": spec.flavor.vcpus - dedicated}
+
+
+def _policy_cpus(spec: scheduler_pb2.RequestSpec) -> dict[str, int]:
+    flavor = spec.flavor
+    amounts: dict[str, int] = {}
     policy = _value(spec, "hw:cpu_policy")
     extra = 1 if flavor.extra_specs.get("hw:emulator_threads_policy") == "isolate" else 0
     if policy == "dedicated":
@@ -92,11 +144,6 @@ def _default_amounts(spec: scheduler_pb2.RequestSpec) -> dict[str, int]:
         amounts["VCPU"] = flavor.vcpus - dedicated
     else:
         amounts["VCPU"] = flavor.vcpus
-    if _value(spec, "hw:mem_encryption").lower() in ("1", "t", "true", "on", "y", "yes"):
-        amounts["MEM_ENCRYPTION_CONTEXT"] = 1
-    for label in filter(None, flavor.extra_specs.get("hw:pmem", "").split(",")):
-        name = f"CUSTOM_PMEM_NAMESPACE_{label.strip().upper()}"
-        amounts[name] = amounts.get(name, 0) + 1
     return amounts
 
 
@@ -122,7 +169,10 @@ def _trait_specs(spec: scheduler_pb2.RequestSpec) -> list[tuple[str, str, bool]]
     for (key, value), trait in _TRAITS.items():
         if _value(spec, key) == value:
             found.setdefault(("", trait), True)
-    if _value(spec, "hw:cpu_thread_policy") == "isolate":
+    threads = spec.numa_topology.cpu_thread_policy
+    if threads == numa_pb2.CPU_THREAD_POLICY_REQUIRE:
+        found.setdefault(("", _HYPERTHREADING), True)
+    if threads == numa_pb2.CPU_THREAD_POLICY_ISOLATE or _value(spec, "hw:cpu_thread_policy") == "isolate":
         found.setdefault(("", _HYPERTHREADING), False)
     return [(suffix, name, required) for (suffix, name), required in sorted(found.items())]
 

@@ -1,4 +1,5 @@
-"""Keeps the host view current: cells from api, hosts from each cell's conductor, resources from placement.
+"""Keeps the host view current: cells and aggregates from api, hosts from each cell's conductor, resources from
+placement.
 
 A cell whose conductor has not been heard for a while gets no new servers until it is heard again; so its stream
 always begins with a snapshot, whose end tells that it is heard.
@@ -6,19 +7,23 @@ always begins with a snapshot, whose end tells that it is heard.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from protonova.api.v1 import cell_pb2, cell_pb2_grpc
+from protonova.api.v1 import aggregate_pb2, aggregate_pb2_grpc, cell_pb2, cell_pb2_grpc
 from protonova.conductor.v1 import host_pb2, host_pb2_grpc
 from protonova.placement.v1 import resource_provider_pb2, resource_provider_pb2_grpc
 from protonova.services.runtime import telemetry
 from protonova.services.runtime.channel import connect
 from protonova.services.runtime.config import Conf
 from protonova.services.runtime.feeds import Follower
-from protonova.services.scheduler.view import HostRecord, HostView
+from protonova.services.scheduler import devices
+from protonova.services.scheduler.aggregates import Aggregate
+from protonova.services.scheduler.hosts import NONE, HostKind, HostLoad, HostRecord
+from protonova.services.scheduler.view import HostView
 
 
 class Following:
@@ -30,10 +35,12 @@ class Following:
         self._lock = threading.Lock()
         self._cells: dict[str, _CellFollowing] = {}
         self._told_cells: set[str] = set()
+        self._told_aggregates: list[Aggregate] = []
         self._told_providers: set[str] = set()
         self._patience_ends = 0.0
         self._channels = [connect(conf, conf.api.target), connect(conf, conf.placement.target)]
         api = cell_pb2_grpc.CellServiceStub(self._channels[0])
+        aggregates = aggregate_pb2_grpc.AggregateServiceStub(self._channels[0])
         placement = resource_provider_pb2_grpc.ResourceProviderServiceStub(self._channels[1])
         self._cell_feed = Follower(
             api.WatchCells,
@@ -41,6 +48,13 @@ class Following:
             self._on_cell,
             on_connect=self._told_cells.clear,
             name="follow-cells",
+        )
+        self._aggregate_feed = Follower(
+            aggregates.WatchAggregates,
+            lambda revision: aggregate_pb2.WatchAggregatesRequest(resume_revision=revision),
+            self._on_aggregate,
+            on_connect=self._told_aggregates.clear,
+            name="follow-aggregates",
         )
         self._provider_feed = Follower(
             placement.WatchProviders,
@@ -53,12 +67,14 @@ class Following:
     def start(self) -> None:
         self._patience_ends = time.monotonic() + self._conf.scheduler.ready_seconds
         self._cell_feed.start()
+        self._aggregate_feed.start()
         self._provider_feed.start()
         telemetry.report("scheduler", self.describe)
 
     def stop(self) -> None:
         telemetry.forget_report("scheduler")
         self._cell_feed.stop()
+        self._aggregate_feed.stop()
         self._provider_feed.stop()
         with self._lock:
             cells, self._cells = list(self._cells.values()), {}
@@ -79,6 +95,8 @@ class Following:
         a while after the start; with none to be heard there is nothing to decide by, at any time."""
         if not self._cell_feed.synced.is_set():
             return "the cells"
+        if not self._aggregate_feed.synced.is_set():
+            return "the aggregates"
         if not self._provider_feed.synced.is_set():
             return "the resource providers"
         with self._lock:
@@ -129,16 +147,23 @@ class Following:
             known.stop()
             self._view.keep_hosts(cell_id, ())
 
+    def _on_aggregate(self, event: aggregate_pb2.WatchAggregatesResponse) -> None:
+        change = event.WhichOneof("change")
+        if change == "aggregate" and event.revision:
+            self._view.aggregates.put(_aggregate(event.aggregate))
+        elif change == "aggregate":
+            # Of a snapshot, which is taken in whole: until its end the former state stands.
+            self._told_aggregates.append(_aggregate(event.aggregate))
+        elif change == "deleted_aggregate_id":
+            self._view.aggregates.drop(event.deleted_aggregate_id)
+        elif change == "snapshot_end":
+            self._view.aggregates.replace(self._told_aggregates)
+
     def _on_provider(self, event: resource_provider_pb2.WatchProvidersResponse) -> None:
         change = event.WhichOneof("change")
         if change == "state":
-            state = event.state
-            self._told_providers.add(state.provider.id)
-            free = {
-                name: int((own.total - own.reserved) * own.allocation_ratio) - state.usages.get(name, 0)
-                for name, own in state.inventories.items()
-            }
-            self._view.put_provider(state.provider.id, state.provider.root_id, free)
+            self._told_providers.add(event.state.provider.id)
+            take_provider(self._view, event.state)
         elif change == "deleted_provider_id":
             self._view.drop_provider(event.deleted_provider_id)
         elif change == "snapshot_end":
@@ -200,7 +225,9 @@ class _CellFollowing:
         change = event.WhichOneof("change")
         if change == "host":
             self._told.add(event.host.node_id)
-            self._view.put_host(_record(self._cell_id, event.host))
+            take_host(self._view, self._cell_id, event.host)
+        elif change == "load":
+            take_load(self._view, event.load)
         elif change == "deleted_node_id":
             self._view.drop_host(event.deleted_node_id, self._cell_id)
         elif change == "snapshot_end":
@@ -225,20 +252,60 @@ class _Stream:
         self._raw.cancel()
 
 
-def _record(cell_id: str, state: host_pb2.HostState) -> HostRecord:
-    return HostRecord(
+def _aggregate(message: aggregate_pb2.Aggregate) -> Aggregate:
+    return Aggregate(message.id, message.name, frozenset(message.hosts), dict(message.metadata))
+
+
+def take_host(view: HostView, cell_id: str, state: host_pb2.HostState) -> None:
+    """Puts a host into the view as its conductor tells of it."""
+    record = HostRecord(
         node_id=state.node_id,
         host=state.host,
-        node=state.node,
+        # One text for both, where they are the same.
+        node=state.host if state.node == state.host else state.node,
         cell_id=cell_id,
-        availability_zone=state.availability_zone,
+        availability_zone=sys.intern(state.availability_zone),
         up=state.up,
         disabled=state.disabled,
-        hypervisor_type=state.hypervisor_type,
-        hypervisor_version=state.hypervisor_version,
-        architecture=state.architecture,
+        kind=HostKind(
+            hypervisor_type=state.hypervisor_type,
+            hypervisor_version=state.hypervisor_version,
+            architecture=state.architecture,
+            cpu_info=state.cpu_info,
+            disk_formats=frozenset(state.supported_disk_formats),
+            guests=tuple(
+                (guest.architecture, guest.hypervisor_type, guest.vm_mode) for guest in state.supported_guests
+            ),
+        ),
         vcpus=state.vcpus,
         memory_mb=state.memory_mb,
         local_gb=state.local_gb,
-        disk_formats=frozenset(state.supported_disk_formats),
+        host_ip=state.host_ip,
+        metrics={sys.intern(name): value for name, value in state.metrics.items()} or NONE,
+        topology=state.topology.SerializeToString() if state.HasField("topology") else b"",
     )
+    told = devices.told(state.devices) if state.HasField("devices") else b""
+    view.put_host(record, told, holders=state.devices.server_ids)
+
+
+def take_load(view: HostView, load: host_pb2.HostLoad) -> None:
+    """Puts in what runs on a host."""
+    counted = HostLoad(
+        servers=load.servers,
+        io_operations=load.io_operations,
+        failed_builds=load.failed_builds,
+        flavors={sys.intern(name): count for name, count in load.flavors.items()} or NONE,
+        image_properties={sys.intern(name): count for name, count in load.image_properties.items()} or NONE,
+    )
+    view.put_load(load.node_id, counted)
+
+
+def take_provider(view: HostView, state: resource_provider_pb2.ProviderState) -> None:
+    """Puts in what is free on a provider, and what is not."""
+    free, taken = {}, {}
+    for text, own in state.inventories.items():
+        name, used = sys.intern(text), state.usages.get(text, 0)
+        free[name] = int((own.total - own.reserved) * own.allocation_ratio) - used
+        if own.reserved + used:
+            taken[name] = own.reserved + used
+    view.put_provider(state.provider.id, state.provider.root_id, free, taken)
