@@ -7,7 +7,7 @@ import queue
 import pytest
 
 from protonova.common.v1 import server_pb2
-from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
+from protonova.compute.v1 import guest_pb2, guest_pb2_grpc, image_pb2, image_pb2_grpc
 from protonova.conductor.v1 import host_pb2, host_pb2_grpc
 from protonova.placement.v1 import resource_provider_pb2 as provider_pb2
 from protonova.placement.v1 import resource_provider_pb2_grpc as provider_grpc
@@ -238,3 +238,32 @@ def test_names_of_nodes_outlive_the_agent(running):
     running.start()
     after = {host.host: host.node_id for host in running.cell.reports.get(timeout=SECONDS).hosts}
     assert before == after
+
+
+def test_hosts_tell_what_guests_they_take_and_what_was_asked_to_be_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("OS_FAKE__METRICS", "cpu.percent:12.5,cpu.user.percent:10,fan:900,cpux:1")
+    made = Agent(tmp_path, monitors=["cpu", "fan.speed"])
+    try:
+        host = made.cell.reports.get(timeout=SECONDS).hosts[0]
+    finally:
+        made.close()
+    assert dict(host.metrics) == {"cpu.percent": 12.5, "cpu.user.percent": 10.0}
+    guests = {(guest.architecture, guest.hypervisor_type, guest.vm_mode) for guest in host.supported_guests}
+    assert {("x86_64", "qemu", "hvm"), ("x86_64", "kvm", "hvm")} <= guests
+    assert host.host_ip == "127.0.0.1"
+    assert "arch" in host.cpu_info
+
+
+def test_images_are_fetched_ahead(running):
+    images = image_pb2_grpc.ImageServiceStub(running.channel)
+    request = image_pb2.PrefetchImageRequest(
+        host="one", image=server_pb2.ImageSnapshot(id="one", disk_format="raw")
+    )
+    assert not images.PrefetchImage(request).cached_before
+    assert images.PrefetchImage(request).cached_before
+    request.host = "three"
+    with pytest.raises(errors.NotFound) as refused:
+        images.PrefetchImage(request)
+    assert refused.value.reason == "HOST_NOT_SERVED"
+    with pytest.raises(errors.InvalidArgument):
+        images.PrefetchImage(image_pb2.PrefetchImageRequest(host="one"))

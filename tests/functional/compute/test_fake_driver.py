@@ -16,6 +16,7 @@ from protonova.services.compute.virt.driver import (
     GuestEvent,
     GuestEventKind,
     GuestSpec,
+    ImageSource,
     NicSpec,
     PowerState,
 )
@@ -220,3 +221,15 @@ def test_thousands_of_guests_at_full_speed(tmp_path: Path) -> None:
         assert last > 500
         assert last > first / 3
         assert len(driver.guests()) == 5000
+
+
+def test_an_image_that_was_prefetched_is_there_after_a_restart(tmp_path: Path) -> None:
+    settings = FakeSettings(store=tmp_path / "fake.sqlite")
+    image = ImageSource("one", "raw")
+    with FakeDriver("fake-01", settings) as driver, FakeDriver("fake-02", settings) as other:
+        assert not driver.prefetch_image(image)
+        assert driver.prefetch_image(image)
+        assert not other.prefetch_image(image)
+    with FakeDriver("fake-01", settings) as driver:
+        assert driver.prefetch_image(image)
+        assert not driver.prefetch_image(ImageSource("two", "raw"))

@@ -1,8 +1,8 @@
 """Tells the cell that the hosts are here, and placement what they have.
 
-A host is reported in full when the agent starts, when something of it changed, or when the cell says that it
-does not know it; otherwise its name alone is its heartbeat. Placement is told first, so that a host the
-scheduler sees can be claimed on.
+A host is reported in full when the agent starts, when something of it changed, or when the cell says that it does
+not know it; otherwise its name alone is its heartbeat. What guests hold of its NUMA cells and PCI devices changes
+with each, and is told soon. Placement is told first, so that a host the scheduler sees can be claimed on.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 
 import orjson
 
 from protonova.conductor.v1 import host_pb2, host_pb2_grpc
+from protonova.services.compute.device_providers import DeviceProviders
 from protonova.services.compute.hosts import Host, Hosts
 from protonova.services.compute.inventory import InventoryReporter
+from protonova.services.compute.pinning import Pinning
 from protonova.services.compute.virt import errors as virt_errors
 from protonova.services.compute.virt.driver import HostInventory
 from protonova.services.runtime import context, errors
@@ -35,17 +38,25 @@ class Heartbeat:
         hosts: Hosts,
         cell: host_pb2_grpc.HostServiceStub,
         inventory: InventoryReporter,
+        pinning: Pinning,
         *,
         agent_target: str,
         availability_zone: str,
         interval: float,
         inventory_interval: float,
+        device_providers: DeviceProviders | None = None,
+        host_ip: str = "",
+        monitors: Sequence[str] = (),
     ) -> None:
         self._hosts = hosts
         self._cell = cell
         self._inventory = inventory
+        self._pinning = pinning
         self._target = agent_target
         self._zone = availability_zone
+        self._device_providers = device_providers
+        self._host_ip = host_ip
+        self._monitors = tuple(monitors)
         self._interval = interval
         self._inventory_interval = inventory_interval
         self._instance = str(uuid.uuid4())
@@ -53,13 +64,19 @@ class Heartbeat:
         self._looked_at = float("-inf")
         self._facts: dict[str, HostInventory] = {}
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def soon(self) -> None:
+        """Something of the hosts has changed that schedulers should know of before the next beat is due."""
+        self._wake.set()
+
     def stop(self) -> None:
         self._stop.set()
+        self._wake.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -77,7 +94,10 @@ class Heartbeat:
                 )
             else:
                 failures = 0
-            self._stop.wait(self._pause(failures))
+            if self._wake.wait(self._pause(failures)):
+                self._wake.clear()
+                # What changes now changes again in a moment: many guests are told of at once.
+                self._stop.wait(min(self._interval, _FIRST_RETRY_SECONDS))
 
     def _pause(self, failures: int) -> float:
         """Soon again after a failure, then ever slower up to the usual interval; never in step with others."""
@@ -91,6 +111,7 @@ class Heartbeat:
         changed: list[host_pb2.HostReport] = []
         unchanged: list[str] = []
         for host in self._hosts:
+            self._tell_placement_of_devices(host)
             report = self._report(host, self._facts[host.name])
             if self._reported.get(host.name) == report:
                 unchanged.append(host.name)
@@ -103,6 +124,8 @@ class Heartbeat:
         if answer.unknown_hosts:
             # Whoever lost the hosts may have lost their providers too.
             self._inventory.forget()
+            if self._device_providers is not None:
+                self._device_providers.forget()
             self._looked_at = float("-inf")
             self.beat()
 
@@ -113,9 +136,35 @@ class Heartbeat:
             return
         for host in self._hosts:
             facts = host.driver.inventory()
+            self._look_at_devices(host)
             self._inventory.report(host, facts)
             self._facts[host.name] = facts
         self._looked_at = time.monotonic()
+
+    def _tell_placement_of_devices(self, host: Host) -> None:
+        """What placement refuses is told again with everything else; meanwhile the host is no less up."""
+        if self._device_providers is None:
+            return
+        try:
+            self._device_providers.report(
+                host, self._pinning.offered.of(host), self._pinning.held_devices(host)
+            )
+        except errors.Error as error:
+            if error.transient:
+                raise
+            LOG.warning("The PCI devices of %s are not told to placement: %s", host.name, error)
+            self._inventory.forget()
+            self._device_providers.forget()
+            self._looked_at = float("-inf")
+
+    def _look_at_devices(self, host: Host) -> None:
+        """Devices that came to be what they must not are no reason for the host to be down: those known stay."""
+        try:
+            self._pinning.offered.look(host)
+        except virt_errors.DriverError as error:
+            if error.transient:
+                raise
+            LOG.warning("The PCI devices of %s cannot be offered: %s", host.name, error)
 
     def _report(self, host: Host, facts: HostInventory) -> host_pb2.HostReport:
         return host_pb2.HostReport(
@@ -126,12 +175,34 @@ class Heartbeat:
             availability_zone=self._zone,
             hypervisor_type=facts.hypervisor_type,
             hypervisor_version=facts.hypervisor_version,
-            host_ip=facts.host_ip,
-            vcpus=facts.vcpus,
+            host_ip=facts.host_ip or self._host_ip,
+            vcpus=facts.vcpus + facts.dedicated_cpus,
             memory_mb=facts.memory_mb,
             local_gb=facts.disk_gb,
             disk_available_least_gb=facts.free_disk_gb,
             cpu_info=orjson.dumps(dict(facts.cpu_info)).decode(),
             architecture=facts.architecture,
             agent_instance=self._instance,
+            metrics=self._metrics(host),
+            supported_guests=[
+                host_pb2.SupportedGuest(architecture=architecture, hypervisor_type=hypervisor, vm_mode=mode)
+                for architecture, hypervisor, mode in facts.supported_instances
+            ],
+            topology=self._pinning.topology(host),
+            devices=self._pinning.devices(host),
         )
+
+    def _metrics(self, host: Host) -> dict[str, float]:
+        """None, while they cannot be measured: a host is not down for want of them."""
+        if not self._monitors:
+            return {}
+        try:
+            measured = host.driver.metrics()
+        except virt_errors.DriverError as error:
+            LOG.info("%s cannot be measured: %s", host.name, error)
+            return {}
+        return {
+            name: value
+            for name, value in measured.items()
+            if any(name == wanted or name.startswith(f"{wanted}.") for wanted in self._monitors)
+        }

@@ -75,7 +75,9 @@ class InventoryReporter:
 def _inventories(inventory: HostInventory) -> dict[str, pb.Inventory]:
     lines = (
         ("VCPU", inventory.vcpus, inventory.reserved_vcpus, inventory.cpu_allocation_ratio),
+        ("PCPU", inventory.dedicated_cpus, 0, 1.0),
         ("MEMORY_MB", inventory.memory_mb, inventory.reserved_memory_mb, inventory.memory_allocation_ratio),
+        ("VGPU", inventory.vgpus, 0, 1.0),
         ("DISK_GB", inventory.disk_gb, inventory.reserved_disk_gb, inventory.disk_allocation_ratio),
     )
     return {

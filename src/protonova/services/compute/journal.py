@@ -7,6 +7,8 @@ file loses no guest: steps are then done again, and each of them looks before it
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import sqlite3
 import threading
 import time
@@ -27,6 +29,10 @@ CREATE TABLE IF NOT EXISTS operations (
 CREATE TABLE IF NOT EXISTS outcomes (
     operation_id TEXT NOT NULL, step TEXT NOT NULL, outcome BLOB NOT NULL, seen_at REAL NOT NULL,
     PRIMARY KEY (operation_id, step)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS passes (
+    server_id TEXT NOT NULL, label TEXT NOT NULL, digest BLOB NOT NULL, seen_at REAL NOT NULL,
+    PRIMARY KEY (server_id, label)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS nodes (host TEXT PRIMARY KEY, node_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS servers_by_age ON servers (seen_at);
@@ -85,6 +91,27 @@ class Journal:
                 (fence.operation_id, fence.step, outcome, time.time()),
             )
 
+    def keep_pass(self, server_id: str, label: str, password: str) -> None:
+        """From now on whoever shows it may read the guest's files that are set aside under the label."""
+        with self._lock:
+            self._database.execute(
+                "INSERT OR REPLACE INTO passes VALUES (?, ?, ?, ?)",
+                (server_id, label, _digest(password), time.time()),
+            )
+
+    def knows_pass(self, server_id: str, label: str, password: str) -> bool:
+        with self._lock:
+            row = self._database.execute(
+                "SELECT digest FROM passes WHERE server_id = ? AND label = ?", (server_id, label)
+            ).fetchone()
+        return bool(password) and row is not None and hmac.compare_digest(row[0], _digest(password))
+
+    def forget_passes(self, server_id: str, label: str = "") -> None:
+        with self._lock:
+            self._database.execute(
+                "DELETE FROM passes WHERE server_id = ? AND (label = ? OR ? = '')", (server_id, label, label)
+            )
+
     def node_id(self, host: str, make: Callable[[], str] = lambda: str(uuid.uuid4())) -> str:
         """The UUID by which placement knows a host's node; made once and kept."""
         with self._lock, self._transaction():
@@ -97,7 +124,7 @@ class Journal:
         edge = time.time() - older_than_seconds
         gone = 0
         with self._lock, self._transaction():
-            for table in ("outcomes", "operations", "servers"):
+            for table in ("outcomes", "operations", "servers", "passes"):
                 gone += self._database.execute(f"DELETE FROM {table} WHERE seen_at < ?", (edge,)).rowcount  # noqa: S608
         return gone
 
@@ -116,6 +143,10 @@ class Journal:
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._database)
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode()).digest()
 
 
 class _Transaction:

@@ -8,22 +8,41 @@ from typing import BinaryIO
 
 from oslo_config import cfg
 
-from protonova.compute.v1 import guest_pb2_grpc
-from protonova.conductor.v1 import host_pb2_grpc
+from protonova.compute.v1 import (
+    console_pb2_grpc,
+    guest_device_pb2_grpc,
+    guest_image_pb2_grpc,
+    guest_move_pb2_grpc,
+    guest_pb2_grpc,
+    image_pb2_grpc,
+)
+from protonova.conductor.v1 import host_pb2_grpc, migration_pb2_grpc
 from protonova.placement.v1 import resource_provider_pb2_grpc
 from protonova.services.compute import options, virt
+from protonova.services.compute.consoles import ConsoleServicer
+from protonova.services.compute.device_providers import DeviceProviders
+from protonova.services.compute.devices import OfferedDevices, read_specs
 from protonova.services.compute.guests import GuestServicer
 from protonova.services.compute.heartbeat import Heartbeat
 from protonova.services.compute.hosts import Hosts
+from protonova.services.compute.images import ImageServicer
 from protonova.services.compute.inventory import InventoryReporter
 from protonova.services.compute.journal import Journal
+from protonova.services.compute.leftovers import Leftovers
+from protonova.services.compute.moves import GuestMoveServicer
+from protonova.services.compute.pinning import Pinning
+from protonova.services.compute.plugging import GuestDeviceServicer
+from protonova.services.compute.snapshots import GuestImageServicer
 from protonova.services.compute.sync import GuestSync
 from protonova.services.runtime import config, errors, process
 from protonova.services.runtime.channel import connect
 from protonova.services.runtime.openstack.image import Images
 from protonova.services.runtime.server import Server
+from protonova.services.runtime.upkeep import Upkeep, Work
 
 config.register(options.GROUP, options.OPTIONS)
+config.register("image_cache", options.IMAGE_CACHE)
+_USUAL_IMAGE_INTERVAL = 2400
 
 
 def build(conf: cfg.ConfigOpts, server: Server) -> None:
@@ -32,32 +51,74 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
     journal = Journal(Path(conf.state_path) / "compute-journal.sqlite")
     journal.forget(own.journal_retention_hours * 3600)
     names = list(own.hosts) or [conf.host]
-    fetch = _Fetch(Images(conf))
+    images = Images(conf)
+    fetch = _Fetch(images)
     hosts = Hosts.load(
         names, journal.node_id, lambda name: virt.load(own.driver, conf, host=name, fetch=fetch)
     )
-    server.add(guest_pb2_grpc.add_GuestServiceServicer_to_server, GuestServicer(hosts, journal))
+    offered = OfferedDevices(read_specs(conf.pci.device_spec), in_placement=conf.pci.report_in_placement)
+    for host in hosts:
+        offered.look(host)
+    pinning = Pinning(hosts, offered)
+    server.add(guest_pb2_grpc.add_GuestServiceServicer_to_server, GuestServicer(hosts, journal, pinning))
+    server.add(
+        guest_device_pb2_grpc.add_GuestDeviceServiceServicer_to_server, GuestDeviceServicer(hosts, journal)
+    )
+    server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, ConsoleServicer(hosts))
+    server.add(
+        guest_image_pb2_grpc.add_GuestImageServiceServicer_to_server,
+        GuestImageServicer(hosts, journal, images),
+    )
+    server.add(
+        guest_move_pb2_grpc.add_GuestMoveServiceServicer_to_server,
+        GuestMoveServicer(conf, hosts, journal, pinning),
+    )
+    server.add(image_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(hosts))
 
-    cell = host_pb2_grpc.HostServiceStub(connect(conf, conf.conductor.target))
+    to_cell = connect(conf, conf.conductor.target)
+    cell = host_pb2_grpc.HostServiceStub(to_cell)
     placement = connect(conf, conf.placement.target)
     sync = GuestSync(
         hosts,
         cell,
-        interval=own.sync_power_state_interval,
         orphan_seconds=own.orphan_confirm_seconds,
         orphan_action=own.running_deleted_instance_action,
+        tidy=Leftovers(migration_pb2_grpc.MigrationServiceStub(to_cell)).tidy,
     )
+
+    Upkeep(
+        Work(
+            "power-states",
+            "Tells the cell of every guest of every host.",
+            own.sync_power_state_interval,
+            sync.report_all,
+        ),
+        Work(
+            "unused-images",
+            "Removes images that no guest of the host needs any more.",
+            _image_interval(conf),
+            lambda: sum(
+                host.driver.forget_images(conf.image_cache.remove_unused_original_minimum_age_seconds)
+                for host in hosts
+            ),
+        ),
+    ).serve(server)
 
     def serving(port: int) -> None:
         heartbeat = Heartbeat(
             hosts,
             cell,
             InventoryReporter(resource_provider_pb2_grpc.ResourceProviderServiceStub(placement)),
+            pinning,
             agent_target=own.advertise or f"{own.listen.rpartition(':')[0]}:{port}",
-            availability_zone=own.availability_zone,
+            availability_zone=own.availability_zone or conf.default_availability_zone,
             interval=own.report_interval,
             inventory_interval=own.inventory_interval,
+            device_providers=DeviceProviders(placement) if offered.in_placement else None,
+            host_ip=conf.my_ip,
+            monitors=own.monitors,
         )
+        pinning.changed = heartbeat.soon
         server.on_stop(heartbeat.stop)
         heartbeat.start()
         sync.start()
@@ -66,6 +127,14 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
     server.on_stop(sync.stop)
     server.on_stop(hosts.close)
     server.on_stop(journal.close)
+
+
+def _image_interval(conf: cfg.ConfigOpts) -> float:
+    """0 = only when told to."""
+    cache = conf.image_cache
+    if not cache.remove_unused_base_images or cache.manager_interval < 0:
+        return 0
+    return float(cache.manager_interval or _USUAL_IMAGE_INTERVAL)
 
 
 class _Fetch:

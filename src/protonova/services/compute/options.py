@@ -6,6 +6,22 @@ from oslo_config import cfg
 
 GROUP = "compute"
 
+IMAGE_CACHE = [
+    cfg.IntOpt(
+        "manager_interval",
+        default=2400,
+        min=-1,
+        help="Seconds between two looks for images that no guest of a host needs; 0 = the usual, -1 = never.",
+    ),
+    cfg.BoolOpt("remove_unused_base_images", default=True, help="Whether those images are removed."),
+    cfg.IntOpt(
+        "remove_unused_original_minimum_age_seconds",
+        default=86400,
+        min=0,
+        help="Seconds for which an image stays after its last use; never less than ten minutes.",
+    ),
+]
+
 OPTIONS = [
     cfg.ListOpt(
         "hosts",
@@ -21,7 +37,17 @@ OPTIONS = [
         default="",
         help="Address the cell's conductors call this agent at. Empty: the one that was bound.",
     ),
-    cfg.StrOpt("availability_zone", default="nova", help="Zone of the hosts."),
+    cfg.StrOpt(
+        "availability_zone",
+        default="",
+        help="Zone of the hosts while no aggregate says another; empty = default_availability_zone.",
+    ),
+    cfg.ListOpt(
+        "monitors",
+        default=[],
+        help="Metrics that are measured and told with each heartbeat: names, or their beginnings such as "
+        "'cpu' for all of cpu.*.",
+    ),
     cfg.FloatOpt("report_interval", default=10.0, min=0.05, help="Seconds between two heartbeats."),
     cfg.FloatOpt(
         "inventory_interval", default=60.0, min=0.05, help="Seconds between two looks at the hardware."

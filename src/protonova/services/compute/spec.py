@@ -8,6 +8,8 @@ from typing import Any
 from google.protobuf import json_format
 
 from protonova.common.v1 import server_pb2
+from protonova.common.v1.numa_pb2 import GuestTopology
+from protonova.common.v1.pci_pb2 import PciDevice
 from protonova.compute.v1 import guest_pb2
 from protonova.services.compute import metadata
 from protonova.services.compute.virt.driver import (
@@ -34,9 +36,14 @@ def power_state(state: PowerState) -> server_pb2.PowerState.ValueType:
 
 
 def guest_spec(
-    server: server_pb2.Server, admin_password: str = "", files: Iterable[guest_pb2.GuestFile] = ()
+    server: server_pb2.Server,
+    admin_password: str = "",
+    files: Iterable[guest_pb2.GuestFile] = (),
+    numa: GuestTopology | None = None,
+    devices: Iterable[PciDevice] = (),
 ) -> GuestSpec:
-    """The guest of a server, with its config drive's documents when it has one."""
+    """The guest of a server, with its config drive's documents when it has one, where it lies on the host, and the
+    host's devices that it gets."""
     flavor = server.flavor
     documents: Mapping[str, bytes] = {}
     if server.config_drive:
@@ -55,10 +62,10 @@ def guest_spec(
         swap_mb=flavor.swap_mb,
         flavor_name=flavor.name,
         extra_specs=dict(flavor.extra_specs),
-        image=_image(server),
-        nics=tuple(_nic(interface) for interface in server.interfaces),
+        image=image_source(server.image) if server.image.id else None,
+        nics=tuple(nic(interface) for interface in server.interfaces),
         disks=tuple(
-            _volume(device)
+            volume(device)
             for device in server.block_devices
             if device.destination == server_pb2.BLOCK_DEVICE_DESTINATION_VOLUME and device.volume_id
         ),
@@ -68,13 +75,13 @@ def guest_spec(
         key_name=server.key_name,
         public_key=server.key_data,
         admin_password=admin_password,
+        numa=numa,
+        devices=tuple(devices),
     )
 
 
-def _image(server: server_pb2.Server) -> ImageSource | None:
-    image = server.image
-    if not image.id:
-        return None
+def image_source(image: server_pb2.ImageSnapshot) -> ImageSource:
+    """An image as a driver is asked for it."""
     return ImageSource(
         id=image.id,
         disk_format=image.disk_format,
@@ -89,7 +96,8 @@ def _image(server: server_pb2.Server) -> ImageSource | None:
     )
 
 
-def _nic(interface: server_pb2.NetworkInterface) -> NicSpec:
+def nic(interface: server_pb2.NetworkInterface) -> NicSpec:
+    """A port as a driver is asked to plug it in."""
     return NicSpec(
         port_id=interface.port_id,
         mac=interface.mac_address,
@@ -111,7 +119,8 @@ def _nic(interface: server_pb2.NetworkInterface) -> NicSpec:
     )
 
 
-def _volume(device: server_pb2.BlockDevice) -> VolumeDisk:
+def volume(device: server_pb2.BlockDevice) -> VolumeDisk:
+    """A volume as a driver is asked to plug it in."""
     connection: dict[str, Any] = json_format.MessageToDict(device.connection)
     return VolumeDisk(
         volume_id=device.volume_id,

@@ -40,15 +40,16 @@ class GuestSync:
         hosts: Hosts,
         cell: host_pb2_grpc.HostServiceStub,
         *,
-        interval: float,
         orphan_seconds: float,
         orphan_action: str,
+        tidy: Callable[[Host], None] = lambda _: None,
     ) -> None:
         self._hosts = hosts
         self._cell = cell
-        self._interval = interval
         self._orphan_seconds = orphan_seconds
         self._orphan_action = orphan_action
+        # Called for a host whenever all its guests are reported.
+        self._tidy = tidy
         self._changed = threading.Condition()
         self._news: dict[Key, host_pb2.GuestReport] = {}
         self._resync: set[str] = {host.name for host in hosts}
@@ -70,6 +71,13 @@ class GuestSync:
             self._changed.notify_all()
         self._thread.join(timeout=5)
 
+    def report_all(self) -> int:
+        """Has every guest of every host told anew, soon; how many hosts these are."""
+        with self._changed:
+            self._resync |= {host.name for host in self._hosts}
+            self._changed.notify_all()
+            return len(self._resync)
+
     def _listener(self, host: str) -> Callable[[GuestEvent], None]:
         def heard(event: GuestEvent) -> None:
             with self._changed:
@@ -85,19 +93,15 @@ class GuestSync:
         return heard
 
     def _run(self) -> None:
-        next_full = time.monotonic() + self._interval
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._stopping or self._news or self._resync, timeout=self._until(next_full)
+                    lambda: self._stopping or self._news or self._resync, timeout=self._until_due()
                 )
                 if self._stopping:
                     return
                 news, self._news = self._news, {}
                 resync, self._resync = self._resync, set()
-            if time.monotonic() >= next_full:
-                resync = {host.name for host in self._hosts}
-                next_full = time.monotonic() + self._interval
             try:
                 with context.use(context.internal("compute")):
                     self._tell(news, resync)
@@ -106,9 +110,11 @@ class GuestSync:
                 LOG.info("Guests not reported, trying again: %s", error)
                 self._put_back(news, resync)
 
-    def _until(self, next_full: float) -> float:
-        due = [next_full, *(since + self._orphan_seconds for since in self._suspects.values())]
-        return max(0.0, min(due) - time.monotonic())
+    def _until_due(self) -> float | None:
+        """Seconds until a suspect is to be asked about again; None = there is none."""
+        if not self._suspects:
+            return None
+        return max(0.0, min(self._suspects.values()) + self._orphan_seconds - time.monotonic())
 
     def _put_back(self, news: dict[Key, host_pb2.GuestReport], resync: set[str]) -> None:
         """What could not be told waits; what was heard meanwhile is newer."""
@@ -127,6 +133,7 @@ class GuestSync:
             self._send(
                 [_report(name, state.server_id, state.power_state) for state in states], complete_hosts=[name]
             )
+            self._tidy(host)
 
     def _send(self, reports: Iterable[host_pb2.GuestReport], complete_hosts: Iterable[str] = ()) -> None:
         request = host_pb2.ReportGuestsRequest(guests=reports, complete_hosts=complete_hosts)

@@ -44,6 +44,27 @@ def properties(**values: str) -> ImageSource:
     return ImageSource("image-1", "qcow2", properties=values)
 
 
+def test_screens_and_serial_consoles():
+    plain = dataclasses.replace(HOST, vnc_listen="")
+    assert "graphics" not in domain.build(Layout(spec(), ()), plain, "/log")
+    both = dataclasses.replace(
+        plain, vnc_listen="127.0.0.1", spice_listen="192.0.2.1", serial="127.0.0.1:10001"
+    )
+    devices = ET.fromstring(domain.build(Layout(spec(), ()), both, "/log")).find("devices")
+    shown = [(one.get("type"), one.get("listen")) for one in devices.iterfind("graphics")]
+    assert shown == [("vnc", "127.0.0.1"), ("spice", "192.0.2.1")]
+    source = devices.find("serial[@type='tcp']/source")
+    assert (source.get("mode"), source.get("host"), source.get("service")) == ("bind", "127.0.0.1", "10001")
+    assert devices.find("serial/log").get("file") == "/log"
+
+
+def test_sockets_for_what_comes_later():
+    """On a machine whose root bus takes nothing while it runs."""
+    facts = dataclasses.replace(HOST, machine="q35")
+    devices = ET.fromstring(domain.build(Layout(spec(), ()), facts, "/log")).find("devices")
+    assert len(devices.findall("controller[@model='pcie-root-port']")) == 16
+
+
 def test_the_essentials() -> None:
     xml = built(spec())
     assert xml.get("type") == "qemu"
@@ -186,3 +207,41 @@ def test_volumes() -> None:
 def test_volumes_that_cannot_be_attached(connection: dict) -> None:
     with pytest.raises(errors.VolumeUnacceptable):
         built(spec(disks=(VolumeDisk("v", connection),)))
+
+
+def booted(xml: ET.Element) -> dict[str, str]:
+    """By device name, the file of each disk; the one that is booted from is marked."""
+    return {
+        disk.find("target").get("dev"): disk.find("source").get("file")
+        + ("*" if disk.find("boot") is not None else "")
+        for disk in xml.findall("devices/disk")
+    }
+
+
+def test_a_rescue_disk_stands_before_the_others() -> None:
+    rescue = LocalDisk("rescue", "/g/disk.rescue", "qcow2")
+    assert booted(built(spec(), disks=(rescue, *DISKS))) == {
+        "vda": "/g/disk.rescue*",
+        "vdb": "/g/disk",
+        "vdc": "/g/disk.eph0",
+        "hda": "/g/disk.config",
+    }
+
+
+def test_a_rescue_disk_that_leaves_the_others_in_their_places() -> None:
+    rescue = LocalDisk("rescue", "/g/disk.rescue", "qcow2", bus="scsi", last=True)
+    assert booted(built(spec(), disks=(*DISKS, rescue))) == {
+        "vda": "/g/disk",
+        "vdb": "/g/disk.eph0",
+        "hda": "/g/disk.config",
+        "sda": "/g/disk.rescue*",
+    }
+    connection = {"driver_volume_type": "file", "data": {"device_path": "/v/root"}}
+    guest = spec(image=None, disks=(VolumeDisk("v", connection, boot_index=0),))
+    rescue = LocalDisk("rescue", "/g/disk.rescue", "qcow2", "cdrom", bus="virtio", last=True)
+    assert booted(built(guest, disks=(rescue,))) == {"vda": "/v/root", "vdb": "/g/disk.rescue*"}
+
+
+def test_a_bus_for_the_rescue_disk_that_is_not_there() -> None:
+    with pytest.raises(errors.HostRefuses):
+        built(spec(), disks=(*DISKS, LocalDisk("rescue", "/g/r", "qcow2", bus="nvme", last=True)))

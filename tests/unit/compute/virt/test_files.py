@@ -94,7 +94,7 @@ def test_half_made_guests_are_found_by_their_files(tmp_path: Path) -> None:
     for server_id in ids:
         GuestDirectory(tmp_path, server_id).make()
     (tmp_path / "lost+found").mkdir()
-    assert [(g.server_id, g.power_state) for g in half_made(tmp_path, {ids[0]})] == [
+    assert [(g.server_id, g.power_state) for g in half_made(tmp_path, {ids[0]}, "host")] == [
         (ids[1], PowerState.NOSTATE)
     ]
 

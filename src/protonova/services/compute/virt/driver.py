@@ -13,12 +13,21 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
+from protonova.common.v1.diagnostics_pb2 import ServerDiagnostics
+from protonova.common.v1.numa_pb2 import GuestTopology, HostTopology
+from protonova.common.v1.pci_pb2 import PciDevice
+from protonova.services.pci.devices import Device
+
 __all__ = [
+    "ConsoleAddress",
+    "ConsoleKind",
     "Driver",
+    "FilePiece",
+    "FilePieces",
     "FixedIP",
     "GuestEvent",
     "GuestEventKind",
@@ -27,9 +36,12 @@ __all__ = [
     "HostInventory",
     "ImageFetch",
     "ImageSource",
+    "LiveProgress",
     "NicSpec",
     "PowerState",
     "Progress",
+    "SnapshotFile",
+    "Storage",
     "VolumeDisk",
     "never",
     "quiet",
@@ -152,11 +164,24 @@ class GuestSpec:
     key_name: str = ""
     public_key: str = ""
     admin_password: str = field(default="", repr=False)
+    numa: GuestTopology | None = None
+    """Where its NUMA cells lie on this host and its CPUs are pinned; None = wherever the host likes."""
+    devices: tuple[PciDevice, ...] = ()
+    """PCI devices of this host that are the guest's alone."""
 
     @property
     def disk_gb(self) -> int:
         """Local disk the guest takes from the host's inventory."""
         return self.root_gb + self.ephemeral_gb + -(-self.swap_mb // 1024)
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """A copy of a root disk, open at its beginning."""
+
+    file: BinaryIO
+    disk_format: str  # as the image service calls it
+    size: int  # bytes
 
 
 @dataclass(frozen=True)
@@ -191,12 +216,28 @@ class GuestEvent:
     power_state: PowerState = PowerState.NOSTATE
 
 
+class ConsoleKind(enum.Enum):
+    VNC = "vnc"
+    SPICE = "spice"
+    SERIAL = "serial"
+
+
+@dataclass(frozen=True)
+class ConsoleAddress:
+    """Where a console is reached; 0 = on no such port."""
+
+    host: str
+    port: int = 0
+    tls_port: int = 0
+
+
 EventCallback = Callable[[GuestEvent], None]
 
 
 @dataclass(frozen=True)
 class HostInventory:
-    """What this host can give to guests. `reserved_*` is kept for the host itself, already counted in."""
+    """What this host can give to guests. `reserved_*` is kept for the host itself, already counted in. `vcpus` are
+    shared by guests, `dedicated_cpus` are given to one each."""
 
     hostname: str
     hypervisor_type: str  # "QEMU", "fake"
@@ -204,6 +245,8 @@ class HostInventory:
     vcpus: int
     memory_mb: int
     disk_gb: int
+    dedicated_cpus: int = 0
+    vgpus: int = 0
     reserved_vcpus: int = 0
     reserved_memory_mb: int = 0
     reserved_disk_gb: int = 0
@@ -216,6 +259,41 @@ class HostInventory:
     cpu_info: Mapping[str, Any] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
     supported_instances: tuple[tuple[str, str, str], ...] = ()  # (architecture, hypervisor, VM mode)
+
+
+@dataclass(frozen=True)
+class FilePiece:
+    """A part of a file of a guest that goes to another host. Pieces of one file follow each other; what lies
+    between two is zeros."""
+
+    name: str  # within the guest's directory
+    size: int  # bytes of the whole file
+    offset: int
+    data: bytes
+
+
+FilePieces = Callable[[], Iterator[FilePiece]]
+"""Begins to read all files of a guest at another host; each call reads them anew. Raises `SourceUnavailable`."""
+
+
+@dataclass(frozen=True)
+class LiveProgress:
+    """How far a live migration is, in bytes; 0 = not known."""
+
+    memory_total: int = 0
+    memory_processed: int = 0
+    memory_remaining: int = 0
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
+
+
+class Storage(enum.Enum):
+    """How the local disks of a guest get to the destination of a live migration."""
+
+    AS_IT_IS = "as it is"  # copied unless both hosts share them
+    COPIED = "copied"
+    SHARED = "shared"
 
 
 class Driver(abc.ABC):
@@ -268,16 +346,229 @@ class Driver(abc.ABC):
         """One guest, or `GuestNotFound`."""
 
     @abc.abstractmethod
+    def prefetch_image(self, image: ImageSource, cancelled: Cancelled = never) -> bool:
+        """Have an image on this host so that a `spawn` from it need not fetch it; whether it was there
+        before."""
+
+    def forget_images(self, unused_seconds: float) -> int:
+        """Remove images that no guest here needs and that nobody asked for within so many seconds; how many went.
+        None where the driver keeps none."""
+        return 0
+
+    @abc.abstractmethod
+    def snapshot(self, server_id: str, snapshot_id: str, cancelled: Cancelled = never) -> None:
+        """Copy the guest's root disk as it is at one moment, and keep the copy beside the guest under this id. A
+        copy that is there already is left alone. A running guest runs on."""
+
+    @abc.abstractmethod
+    def open_snapshot(self, server_id: str, snapshot_id: str) -> SnapshotFile:
+        """The copy, to be read and closed; raises `SnapshotNotFound`."""
+
+    @abc.abstractmethod
+    def drop_snapshot(self, server_id: str, snapshot_id: str) -> None:
+        """Remove the copy; one that is not there is fine."""
+
+    @abc.abstractmethod
     def inventory(self) -> HostInventory:
         """What the host has. Cheap enough to be asked every minute."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """What the host measures of itself, by name; `cpu.*.percent` since it was asked last. Nothing where the
+        driver cannot tell."""
+        return {}
+
+    @abc.abstractmethod
+    def topology(self) -> HostTopology | None:
+        """The NUMA cells of the host, without what guests hold of them; None when it tells of none."""
+
+    @abc.abstractmethod
+    def topologies(self) -> Mapping[str, GuestTopology]:
+        """By server id what was given to the guests here that have a topology: kept with them from the first
+        moment of a `spawn`, whatever becomes of it, until they are destroyed."""
+
+    @abc.abstractmethod
+    def pci_devices(self) -> Sequence[Device]:
+        """All PCI devices of the host, whoever has them; none where the driver cannot tell."""
+
+    @abc.abstractmethod
+    def devices_held(self) -> Mapping[str, Sequence[PciDevice]]:
+        """By server id the PCI devices that were given to the guests here; kept as their topologies are."""
 
     @abc.abstractmethod
     def events(self, callback: EventCallback) -> Callable[[], None]:
         """Have the callback called, from a thread of the driver, for each change; returns what ends that."""
 
+    # -- guests that go from host to host ----------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def check_receive(self, spec: GuestSpec, disks_are_there: bool | None = None) -> None:
+        """Whether this host would take the guest, and (unless None) whether its local disks are here already,
+        because hosts share them; `HostRefuses` where not. Changes nothing."""
+
+    @abc.abstractmethod
+    def set_aside(self, server_id: str, label: str, timeout: float = 60.0) -> None:
+        """Switch the guest off (after asking it for up to `timeout` seconds) and set aside under a label all it
+        has: to the hypervisor, and to every other call, it is not here any more. A guest that is set aside under
+        the label already, and not here, is fine; one that was never here is `GuestNotFound`. What it was given
+        of the host's CPUs and pages stays its own."""
+
+    @abc.abstractmethod
+    def take_back(
+        self, server_id: str, label: str, spec: GuestSpec | None = None, start: bool = True
+    ) -> GuestState:
+        """Put back what was set aside under a label, with the devices that the spec describes, and start it or
+        leave it off. A guest that is here and was not set aside is only started, if that is wanted."""
+
+    @abc.abstractmethod
+    def discard(self, server_id: str, label: str = "") -> None:
+        """Remove what was set aside of a guest under a label, or (empty) under any. Nothing there is fine."""
+
+    @abc.abstractmethod
+    def asides(self) -> list[tuple[str, str]]:
+        """(server id, label) of everything that is set aside here."""
+
+    @abc.abstractmethod
+    def aside_files(self, server_id: str, label: str) -> Iterator[FilePiece]:
+        """All that another host needs to make the guest that was set aside, or `GuestNotFound`."""
+
+    @abc.abstractmethod
+    def receive(
+        self,
+        spec: GuestSpec,
+        files: FilePieces,
+        start: bool = True,
+        progress: Progress = quiet,
+        cancelled: Cancelled = never,
+    ) -> GuestState:
+        """Make the guest of files that another host has set aside, its disks grown to what the spec says, and start
+        it or leave it off. As with `spawn`, a guest that is here whole is left alone."""
+
+    @abc.abstractmethod
+    def live_facts(self, server_id: str) -> bytes:
+        """What a destination's driver has to know of a running guest to say whether it can take it over."""
+
+    @abc.abstractmethod
+    def live_prepare(
+        self, spec: GuestSpec, source_host: str, storage: Storage, facts: bytes, check_only: bool = False
+    ) -> bytes:
+        """Ready this host to take over a running guest, or only check whether it could. What is answered is for
+        the source's driver. `MigrationImpossible` where it cannot. `destroy` takes it back."""
+
+    @abc.abstractmethod
+    def live_migrate(
+        self, spec: GuestSpec, destination_host: str, ticket: bytes, told: Callable[[LiveProgress], None]
+    ) -> None:
+        """Move a running guest; returns when it runs at its destination. A call for a guest that is being moved
+        joins in, and one for a guest that has been moved returns at once. `MigrationAborted` and
+        `MigrationFailed` leave the guest running here. What remains here afterwards goes with `destroy`."""
+
+    @abc.abstractmethod
+    def live_abort(self, server_id: str) -> None:
+        """End a live migration of a guest from here; none is fine."""
+
+    @abc.abstractmethod
+    def live_force(self, server_id: str) -> None:
+        """Make a live migration of a guest from here finish, at the cost of a pause; none is fine."""
+
+    @abc.abstractmethod
+    def live_finish(self, spec: GuestSpec) -> GuestState:
+        """The guest that has come here runs: keep it for good. `GuestNotFound` where none has come."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Let go of the hypervisor. Guests run on."""
+
+    # -- states of a guest that stays where it is ------------------------------------------------------------
+
+    @abc.abstractmethod
+    def pause(self, server_id: str) -> GuestState:
+        """Have the guest stand still in memory. One that does not run is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def unpause(self, server_id: str) -> GuestState:
+        """Let a paused guest go on. One that neither runs nor is paused is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def suspend(self, server_id: str) -> GuestState:
+        """Write the guest's memory to this host's disk and stop it. One that is off is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def resume(self, server_id: str) -> GuestState:
+        """Let a suspended guest go on where it was; one that is off otherwise is started."""
+
+    @abc.abstractmethod
+    def trigger_crash_dump(self, server_id: str) -> GuestState:
+        """Send the guest a non-maskable interrupt. One that does not run is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def diagnostics(self, server_id: str) -> ServerDiagnostics:
+        """What the hypervisor measures of a guest. One that does not run is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def set_password(self, server_id: str, password: str, user: str = "") -> GuestState:
+        """Have the guest's agent set a password: of `user`, or of the administrator of the guest's system.
+        Raises `GuestAgentRefuses`, `Unsupported`, and `GuestInWrongState` for a guest that does not run."""
+
+    @abc.abstractmethod
+    def rescue(
+        self, spec: GuestSpec, image: ImageSource, progress: Progress = quiet, cancelled: Cancelled = never
+    ) -> GuestState:
+        """Boot the guest from a fresh disk made of `image`, beside its own disks. These keep their places when the
+        image says on which bus, or as what device, the rescue disk goes; otherwise they follow it. The spec's
+        documents go on the config drive while it lasts. A guest that is rescued already is left alone."""
+
+    @abc.abstractmethod
+    def unrescue(self, server_id: str, *, start: bool = True) -> GuestState:
+        """End a rescue and remove what it made. With `start` the guest boots as it was before, if it does not run
+        so already; without, one that was rescued is off."""
+
+    @abc.abstractmethod
+    def rebuild(
+        self,
+        spec: GuestSpec,
+        token: str,
+        *,
+        preserve_ephemeral: bool = False,
+        start: bool = True,
+        progress: Progress = quiet,
+        cancelled: Cancelled = never,
+    ) -> GuestState:
+        """Make the guest's disks anew, as the spec describes it, and start it or leave it off. Disks are made once
+        for a token: a repeat with the same one makes whole what is half made and wipes nothing."""
+
+    # -- what is plugged into guests: running ones at once, and all of them for their next start ---------------
+
+    @abc.abstractmethod
+    def attach_volume(self, server_id: str, volume: VolumeDisk) -> str:
+        """Plug a volume in, under the name it wishes where that is free; returns its name ("/dev/vdb"). One that
+        is plugged in stays as it is."""
+
+    @abc.abstractmethod
+    def detach_volume(self, server_id: str, volume_id: str) -> None:
+        """Take a volume out; one that is not there is fine. `DeviceDetachFailed` when the guest holds on to it."""
+
+    @abc.abstractmethod
+    def swap_volume(self, server_id: str, volume_id: str, new: VolumeDisk) -> None:
+        """Copy a volume of a running guest to another one, which then takes its place under its name. When the
+        new one is in its place already there is nothing to do."""
+
+    @abc.abstractmethod
+    def extend_volume(self, server_id: str, volume_id: str, size_gb: int) -> None:
+        """Let the guest see that a volume has grown."""
+
+    @abc.abstractmethod
+    def attach_interface(self, server_id: str, nic: NicSpec) -> None:
+        """Plug a port in; one that is plugged in learns its addresses anew."""
+
+    @abc.abstractmethod
+    def detach_interface(self, server_id: str, port_id: str) -> None:
+        """Take a port out; one that is not there is fine. `DeviceDetachFailed` when the guest holds on to it."""
+
+    # -- consoles -------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def console(self, server_id: str, kind: ConsoleKind) -> ConsoleAddress:
+        """Where a running guest shows itself; `ConsoleTypeUnavailable` where it does not do so this way."""
 
     def __enter__(self) -> Driver:
         return self

@@ -40,6 +40,12 @@ class GuestUnresponsive(DriverError):
     reason = "GUEST_UNRESPONSIVE"
 
 
+class SnapshotNotFound(DriverError):
+    """This host has no such copy of the guest's disk."""
+
+    reason = "SNAPSHOT_NOT_FOUND"
+
+
 class ImageUnacceptable(DriverError):
     """The image is not what its record says, is of a kind not run here, or does not fit the flavor."""
 
@@ -73,6 +79,37 @@ class NetworkUnavailable(HostRefuses):
     reason = "NETWORK_UNAVAILABLE"
 
 
+class SourceUnavailable(DriverError):
+    """What a guest has on the host it comes from cannot be read now."""
+
+    reason = "SOURCE_UNAVAILABLE"
+    transient = True
+
+
+class SourceUnreadable(DriverError):
+    """What a guest has on the host it comes from cannot be read at all."""
+
+    reason = "SOURCE_UNREADABLE"
+
+
+class MigrationImpossible(HostRefuses):
+    """This host cannot take over the running guest; another may."""
+
+    reason = "MIGRATION_CHECK_FAILED"
+
+
+class MigrationAborted(DriverError):
+    """The live migration was ended on request; the guest goes on where it was."""
+
+    reason = "MIGRATION_ABORTED"
+
+
+class MigrationFailed(DriverError):
+    """The live migration came to nothing; the guest goes on where it was."""
+
+    reason = "MIGRATION_FAILED"
+
+
 class HypervisorUnavailable(DriverError):
     """The hypervisor does not answer at the moment."""
 
@@ -86,6 +123,42 @@ class Cancelled(DriverError):
     reason = "CANCELLED"
 
 
+class Unsupported(DriverError):
+    """This hypervisor cannot do this with any guest."""
+
+    reason = "UNSUPPORTED"
+
+
+class GuestAgentRefuses(DriverError):
+    """What has to be done inside the guest is not: its agent does not answer, or says no."""
+
+    reason = "GUEST_AGENT_REFUSES"
+
+
+class ConsoleTypeUnavailable(DriverError):
+    """The guest has no console of this kind."""
+
+    reason = "CONSOLE_TYPE_UNAVAILABLE"
+
+
+class DeviceNotFound(DriverError):
+    """The guest has no such disk or interface."""
+
+    reason = "DEVICE_NOT_FOUND"
+
+
+class DeviceDetachFailed(DriverError):
+    """The guest does not let go of a device, however often it was asked."""
+
+    reason = "DEVICE_DETACH_FAILED"
+
+
+class VolumeSwapFailed(DriverError):
+    """What is on a volume could not be copied to the one that takes its place; the guest still has the first."""
+
+    reason = "VOLUME_SWAP_FAILED"
+
+
 BY_NAME: dict[str, type[DriverError]] = {
     kind.__name__: kind
     for kind in (
@@ -93,12 +166,24 @@ BY_NAME: dict[str, type[DriverError]] = {
         GuestNotFound,
         GuestInWrongState,
         GuestUnresponsive,
+        SnapshotNotFound,
         ImageUnacceptable,
         ImageUnavailable,
         VolumeUnacceptable,
         HostRefuses,
         NetworkUnavailable,
+        SourceUnavailable,
+        SourceUnreadable,
+        MigrationImpossible,
+        MigrationAborted,
+        MigrationFailed,
         HypervisorUnavailable,
         Cancelled,
+        Unsupported,
+        GuestAgentRefuses,
+        ConsoleTypeUnavailable,
+        DeviceNotFound,
+        DeviceDetachFailed,
+        VolumeSwapFailed,
     )
 }

@@ -32,6 +32,10 @@ def render(record: Record) -> bytes:
         clock = at * 1000 + seed % 997 if at else 0
         out.append(f"[{clock // 1_000_000:5d}.{clock % 1_000_000:06d}] {text}")
     out.append(f"fake-init: boot {record.boots}, host name {record.hostname or record.name}")
+    if image := record.facts.get("rescue"):
+        out.append(f"fake-init: rescue from image {image}")
+    elif image := record.facts.get("image"):
+        out.append(f"fake-init: root disk of image {image}")
     for number, pair in enumerate(filter(None, record.addresses.split(" "))):
         mac, _, address = pair.partition("=")
         out.append(f"fake-init: eth{number} {mac} dhcp {address or 'none'}")

@@ -8,31 +8,43 @@ long things take. The methods that no other driver has (`shut_down_inside`, `cra
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from protonova.services.compute.virt import errors
+from protonova.common.v1.numa_pb2 import GuestTopology, HostTopology
+from protonova.common.v1.pci_pb2 import PciDevice
+from protonova.services.compute.virt import cells, errors
+from protonova.services.compute.virt.cells import CpuSets
 from protonova.services.compute.virt.driver import (
     Cancelled,
-    Driver,
     EventCallback,
     GuestEvent,
     GuestEventKind,
     GuestSpec,
     GuestState,
     HostInventory,
+    ImageSource,
     PowerState,
     Progress,
+    SnapshotFile,
     never,
     quiet,
 )
 from protonova.services.compute.virt.turns import Revoked, Turns
+from protonova.services.pci.devices import Device
 
+from .cells import cells as equal_cells
 from .console import render
+from .consoles import FakeConsoles
 from .courier import COURIER
 from .faults import FaultPlan
+from .moves import MovingGuests
+from .plugging import FakePlugging
+from .states import GuestStates
 from .store import SHARED, Record
 
 TRAITS = frozenset(
@@ -42,6 +54,8 @@ TRAITS = frozenset(
         "COMPUTE_IMAGE_TYPE_RAW",
         "COMPUTE_NET_VIF_MODEL_VIRTIO",
         "COMPUTE_NODE",
+        "COMPUTE_RESCUE_BFV",
+        "COMPUTE_SOCKET_PCI_NUMA_AFFINITY",
         "COMPUTE_STORAGE_BUS_VIRTIO",
         "HW_CPU_X86_AVX2",
     }
@@ -55,30 +69,49 @@ class FakeSettings:
     vcpus: int = 64
     memory_mb: int = 262144
     disk_gb: int = 4096
+    numa_cells: int = 1
+    threads_per_core: int = 1
+    huge_pages: Mapping[int, int] = field(default_factory=dict)  # of the whole host, by size in KiB
+    vgpus: int = 0
+    sockets: int = 0  # 0 = one for each cell
+    pci_devices: tuple[Device, ...] = ()
+    cpu_sets: CpuSets = field(default_factory=CpuSets)
     reserved_memory_mb: int = 512
     cpu_allocation_ratio: float = 4.0
     memory_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0
     enforce_capacity: bool = True
     traits: frozenset[str] = TRAITS
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    shared_storage: bool = False  # with all others that say so
     store: Path | None = None  # None = guests are forgotten with the driver
     faults: FaultPlan = field(default_factory=FaultPlan)
 
 
-class FakeDriver(Driver):
+class FakeDriver(MovingGuests, GuestStates, FakePlugging, FakeConsoles):
     def __init__(self, host: str, settings: FakeSettings | None = None) -> None:
         self.host = host
         self.settings = settings or FakeSettings()
         self.faults = self.settings.faults
         self._store_key, self._store = SHARED.open(self.settings.store)
         self._records = self._store.load(host)
+        self._asides = self._store.load_asides(host)
         self._guard = threading.Lock()
+        s = self.settings
+        self._topology = cells.divided(
+            equal_cells(s.numa_cells, s.vcpus, s.threads_per_core, s.memory_mb, s.huge_pages, s.sockets),
+            s.cpu_sets,
+            cpu_ratio=s.cpu_allocation_ratio,
+            memory_ratio=s.memory_allocation_ratio,
+        )
+        self._shared = len(cells.shared_cpus(self._topology))
         self._used = [
-            sum(r.vcpus for r in self._records.values()),
+            sum(r.shared_vcpus for r in self._records.values()),
             sum(r.memory_mb for r in self._records.values()),
             sum(r.disk_gb for r in self._records.values()),
         ]
         self._turns = Turns()
+        self._live: dict[str, Any] = {}
         self._closed = threading.Event()
         self._callbacks: list[EventCallback] = []
 
@@ -101,8 +134,11 @@ class FakeDriver(Driver):
             record = self._records.get(spec.server_id)
             if record is None:
                 record = self._claim(spec)
+            elif record.power_state is not PowerState.RUNNING and record.given != (spec.numa, spec.devices):
+                self._redefine(record, spec)
             if record.power_state is PowerState.RUNNING:
-                return _made(record, spec)
+                return self._state(record, spec)
+            self._plug_all(record, spec)
             for percent, stage in (
                 (10, "image"),
                 (40, "disks"),
@@ -114,7 +150,7 @@ class FakeDriver(Driver):
                 progress(percent, stage)
             self._boot(record)
             progress(100, "running")
-            return _made(record, spec)
+            return self._state(record, spec)
 
     def destroy(self, server_id: str) -> None:
         with self._turns.take(server_id, revoking=True) as revoked:
@@ -128,8 +164,9 @@ class FakeDriver(Driver):
             if spec is not None:
                 self._redefine(record, spec)
             if record.power_state is not PowerState.RUNNING:
+                self._end_rescue(record)
                 self._boot(record)
-            return _state(record)
+            return self._state(record)
 
     def power_off(self, server_id: str, timeout: float = 60.0, graceful: bool = True) -> GuestState:
         with self._turns.take(server_id) as revoked:
@@ -141,7 +178,7 @@ class FakeDriver(Driver):
                 # a guest that does not listen, or listens slowly, is switched off when the time is over
                 self._wait(timeout if verdict.deaf else min(verdict.delay, timeout), revoked)
             self._change(record, PowerState.SHUTDOWN, GuestEventKind.STOPPED)
-            return _state(record)
+            return self._state(record)
 
     def reboot(
         self, server_id: str, hard: bool, timeout: float = 60.0, spec: GuestSpec | None = None
@@ -157,10 +194,12 @@ class FakeDriver(Driver):
                 self._wait(timeout if verdict.deaf else min(verdict.delay, timeout), revoked)
                 if verdict.deaf or verdict.delay > timeout:
                     raise errors.GuestUnresponsive(f"guest {server_id} did not reboot within {timeout:g} s")
-            elif spec is not None:
-                self._redefine(record, spec)
+            else:
+                self._end_rescue(record)
+                if spec is not None:
+                    self._redefine(record, spec)
             self._boot(record)
-            return _state(record)
+            return self._state(record)
 
     def console_output(self, server_id: str, max_bytes: int = 102400) -> bytes:
         self._visit("console_output", "begin", self._names(server_id), never)
@@ -170,19 +209,49 @@ class FakeDriver(Driver):
     def guests(self) -> list[GuestState]:
         self._visit("guests", "begin", (), never)
         with self._guard:
-            return [_state(record) for record in self._records.values()]
+            return [self._state(record) for record in self._records.values() if not record.passing]
 
     def guest(self, server_id: str) -> GuestState:
-        return _state(self._record(server_id))
+        return self._state(self._record(server_id))
+
+    def prefetch_image(self, image: ImageSource, cancelled: Cancelled = never) -> bool:
+        """No bytes are fetched: that the image is here is written down."""
+        if self._store.has_image(self.host, image.id):
+            return True
+        self._visit("prefetch", "image", (image.id,), cancelled)
+        self._store.put_image(self.host, image.id)
+        return False
+
+    def snapshot(self, server_id: str, snapshot_id: str, cancelled: Cancelled = never) -> None:
+        """The copy has no more in it than whose it is."""
+        with self._turns.take(server_id) as revoked:
+            self._visit("snapshot", "begin", self._names(server_id), lambda: revoked() or cancelled())
+            record = self._record(server_id)
+            content = f"{record.name} {server_id}, started {record.boots} times".encode().ljust(512, b"\0")
+            self._store.put_snapshot(self.host, server_id, snapshot_id, content)
+
+    def open_snapshot(self, server_id: str, snapshot_id: str) -> SnapshotFile:
+        self._visit("open_snapshot", "begin", self._names(server_id), never)
+        content = self._store.snapshot(self.host, server_id, snapshot_id)
+        if content is None:
+            raise errors.SnapshotNotFound(f"no copy {snapshot_id} of guest {server_id} on {self.host}")
+        return SnapshotFile(io.BytesIO(content), "raw", len(content))
+
+    def drop_snapshot(self, server_id: str, snapshot_id: str) -> None:
+        self._visit("drop_snapshot", "begin", self._names(server_id), never)
+        self._store.drop_snapshot(self.host, server_id, snapshot_id)
 
     def inventory(self) -> HostInventory:
         self._visit("inventory", "begin", (), never)
         s = self.settings
+        threads = {cells.HYPERTHREADING} if cells.has_threads(self._topology) else frozenset()
         return HostInventory(
             hostname=self.host,
             hypervisor_type="fake",
             hypervisor_version=1_000_000,
-            vcpus=s.vcpus,
+            vcpus=self._shared,
+            dedicated_cpus=len(cells.dedicated_cpus(self._topology)),
+            vgpus=s.vgpus,
             memory_mb=s.memory_mb,
             disk_gb=s.disk_gb,
             reserved_memory_mb=s.reserved_memory_mb,
@@ -192,9 +261,46 @@ class FakeDriver(Driver):
             free_disk_gb=max(0, s.disk_gb - self._used[2]),
             host_ip="127.0.0.1",
             cpu_info={"arch": "x86_64", "model": "fake", "vendor": "Protonova", "features": ["avx2"]},
-            traits=s.traits,
-            supported_instances=(("x86_64", "fake", "hvm"),),
+            traits=s.traits | threads,
+            supported_instances=tuple(
+                ("x86_64", hypervisor, "hvm") for hypervisor in ("fake", "kvm", "qemu")
+            ),
         )
+
+    def metrics(self) -> Mapping[str, float]:
+        return self.settings.metrics
+
+    def topology(self) -> HostTopology:
+        return self._topology
+
+    def topologies(self) -> Mapping[str, GuestTopology]:
+        with self._guard:
+            return {
+                **{
+                    record.server_id: record.topology
+                    for record in self._records.values()
+                    if record.topology is not None
+                },
+                **{
+                    f"{server_id}/{label}": record.topology
+                    for (server_id, label), record in self._asides.items()
+                    if record.topology is not None
+                },
+            }
+
+    def pci_devices(self) -> Sequence[Device]:
+        return self.settings.pci_devices
+
+    def devices_held(self) -> Mapping[str, Sequence[PciDevice]]:
+        with self._guard:
+            return {
+                **{record.server_id: record.devices for record in self._records.values() if record.devices},
+                **{
+                    f"{server_id}/{label}": record.devices
+                    for (server_id, label), record in self._asides.items()
+                    if record.devices
+                },
+            }
 
     def events(self, callback: EventCallback) -> Callable[[], None]:
         with self._guard:
@@ -240,7 +346,7 @@ class FakeDriver(Driver):
         if self._closed.is_set():
             raise errors.HypervisorUnavailable(f"the driver of {self.host} is closed")
         verdict = self.faults.at(self.host, call, stage, *names)
-        if call == "spawn" and stopped():
+        if call in ("spawn", "rescue", "rebuild") and stopped():
             raise errors.Cancelled(f"{call} was taken back at {stage}")
         if verdict.delay:
             self._wait(verdict.delay, stopped)
@@ -263,51 +369,50 @@ class FakeDriver(Driver):
 
     def _record(self, server_id: str) -> Record:
         record = self._records.get(server_id)
-        if record is None:
+        if record is None or record.passing:
             raise errors.GuestNotFound(f"no guest {server_id} on {self.host}", server_id=server_id)
         return record
 
     def _claim(self, spec: GuestSpec) -> Record:
         """Write the guest down, switched off, if it fits beside the others."""
-        s = self.settings
-        record = Record(
-            spec.server_id,
-            spec.name,
-            spec.hostname or spec.display_name,
-            PowerState.NOSTATE,
-            spec.vcpus,
-            spec.memory_mb,
-            spec.disk_gb,
-            addresses=_addresses(spec),
-        )
-        wanted = (record.vcpus, record.memory_mb, record.disk_gb)
-        limits = (
-            int(s.vcpus * s.cpu_allocation_ratio),
-            int((s.memory_mb - s.reserved_memory_mb) * s.memory_allocation_ratio),
-            int(s.disk_gb * s.disk_allocation_ratio),
-        )
+        record = described(spec)
         with self._guard:
-            if s.enforce_capacity:
-                for what, used, want, limit in zip(
-                    ("vcpus", "memory_mb", "disk_gb"), self._used, wanted, limits, strict=True
-                ):
-                    if used + want > limit:
-                        raise errors.HostRefuses(
-                            f"{self.host} has {limit - used} of {limit} {what} left, the guest wants {want}",
-                            resource=what,
-                        )
-            self._used = [used + want for used, want in zip(self._used, wanted, strict=True)]
+            self._make_room(record)
             self._records[record.server_id] = record
         self._store.save(self.host, record)
         return record
 
+    def _make_room(self, record: Record) -> None:
+        """Counts a guest in, if it fits beside the others."""
+        s = self.settings
+        wanted = (record.shared_vcpus, record.memory_mb, record.disk_gb)
+        limits = (
+            int(self._shared * s.cpu_allocation_ratio),
+            int((s.memory_mb - s.reserved_memory_mb) * s.memory_allocation_ratio),
+            int(s.disk_gb * s.disk_allocation_ratio),
+        )
+        if s.enforce_capacity:
+            for what, used, want, limit in zip(
+                ("vcpus", "memory_mb", "disk_gb"), self._used, wanted, limits, strict=True
+            ):
+                if used + want > limit:
+                    raise errors.HostRefuses(
+                        f"{self.host} has {limit - used} of {limit} {what} left, the guest wants {want}",
+                        resource=what,
+                    )
+        self._used = [used + want for used, want in zip(self._used, wanted, strict=True)]
+
     def _redefine(self, record: Record, spec: GuestSpec) -> None:
         with self._guard:
-            self._used[0] += spec.vcpus - record.vcpus
+            self._used[0] -= record.shared_vcpus
             self._used[1] += spec.memory_mb - record.memory_mb
             self._used[2] += spec.disk_gb - record.disk_gb
             record.vcpus, record.memory_mb, record.disk_gb = spec.vcpus, spec.memory_mb, spec.disk_gb
+            record.topology = spec.numa or record.topology
+            record.devices = spec.devices or record.devices
+            self._used[0] += record.shared_vcpus
             record.addresses = _addresses(spec)
+        self._plug_all(record, spec)
 
     def _boot(self, record: Record) -> None:
         record.boots += 1
@@ -323,12 +428,23 @@ class FakeDriver(Driver):
         self._store.save(self.host, record)
         self._emit(GuestEvent(kind, record.server_id, state))
 
+    def _keep(self, record: Record) -> None:
+        self._store.save_facts(self.host, record)
+
+    def _state(self, record: Record, spec: GuestSpec | None = None) -> GuestState:
+        """With its root device, where it is told with the spec it was made of."""
+        state = GuestState(record.server_id, record.name, record.power_state, record.vcpus, record.memory_mb)
+        if spec is None:
+            return state
+        bus = spec.image.properties.get("hw_disk_bus", "virtio") if spec.image else "virtio"
+        return replace(state, root_device=_ROOT_DEVICES.get(bus, "/dev/sda"))
+
     def _forget(self, server_id: str) -> None:
         with self._guard:
             record = self._records.pop(server_id, None)
             if record is None:
                 return
-            self._used[0] -= record.vcpus
+            self._used[0] -= record.shared_vcpus
             self._used[1] -= record.memory_mb
             self._used[2] -= record.disk_gb
         self._store.remove(self.host, server_id)
@@ -339,13 +455,20 @@ class FakeDriver(Driver):
             COURIER.send(list(self._callbacks), event)
 
 
-def _state(record: Record) -> GuestState:
-    return GuestState(record.server_id, record.name, record.power_state, record.vcpus, record.memory_mb)
-
-
-def _made(record: Record, spec: GuestSpec) -> GuestState:
-    bus = spec.image.properties.get("hw_disk_bus", "virtio") if spec.image else "virtio"
-    return replace(_state(record), root_device=_ROOT_DEVICES.get(bus, "/dev/sda"))
+def described(spec: GuestSpec) -> Record:
+    """A guest as it is ordered, before it is on any host."""
+    return Record(
+        spec.server_id,
+        spec.name,
+        spec.hostname or spec.display_name,
+        PowerState.NOSTATE,
+        spec.vcpus,
+        spec.memory_mb,
+        spec.disk_gb,
+        addresses=_addresses(spec),
+        topology=spec.numa,
+        devices=spec.devices,
+    )
 
 
 def _addresses(spec: GuestSpec) -> str:

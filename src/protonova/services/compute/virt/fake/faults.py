@@ -11,12 +11,17 @@ running cloud can be disturbed from outside:
     ]}
 
 host, guest   shell patterns; guest matches the server id, the hypervisor's name or the display name
-call          spawn, destroy, power_on, power_off, reboot, console_output, guests, inventory or "*"
-stage         part of the call ("begin" if not given; "*" = each): image, disks, network, define, start, guest
+call          spawn, destroy, power_on, power_off, reboot, console_output, guests, inventory, pause, unpause,
+              suspend, resume, trigger_crash_dump, diagnostics, set_password, rescue, unrescue, rebuild,
+              attach_volume, detach_volume, swap_volume, extend_volume, attach_interface, detach_interface,
+              check_receive, set_aside, take_back, discard, aside_files, receive, live_prepare, live_migrate,
+              live_finish or "*"
+stage         part of the call ("begin" if not given; "*" = each): image, disks, network, define, start, guest,
+              copy, check, end
 skip, times   let the first `skip` matches pass; then apply `times` times (default: always)
 delay         seconds to wait
 error         class name of `virt.errors` to raise, with `message`
-deaf          the guest does not obey (graceful power off, soft reboot)
+deaf          the guest does not obey (graceful power off, soft reboot, giving a device back)
 kill          the process ends as by SIGKILL
 
 All rules that match apply, in order: delays add up, the first error ends it.

@@ -12,9 +12,12 @@ from typing import Any
 
 import libvirt
 
-from protonova.services.compute.virt import errors
+from protonova.common.v1.numa_pb2 import HostTopology
+from protonova.services.compute.virt import cells, errors
 from protonova.services.compute.virt.driver import HostInventory
+from protonova.services.numa import cpus
 
+from . import mdevs, mediating, numa
 from .domain import DISK_BUSES, NIC_MODELS, VIDEO_MODELS, HostFacts
 from .inspection import QEMU_FORMATS
 from .settings import LibvirtSettings, qemu_user
@@ -34,6 +37,9 @@ class Capabilities:
     has_uefi: bool
     cpu_info: dict[str, Any] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
+    # (architecture, hypervisor, VM mode)
+    guests: tuple[tuple[str, str, str], ...] = ()
+    topology: HostTopology | None = None
 
 
 def discover(connection: Any, settings: LibvirtSettings) -> Capabilities:
@@ -63,8 +69,35 @@ def discover(connection: Any, settings: LibvirtSettings) -> Capabilities:
         "topology": {k: int(v) for k, v in topology.items() if v.isdecimal()} if topology is not None else {},
         "features": sorted(features),
     }
+    address = host.find("host/cpu/maxphysaddr")
+    if address is not None and address.get("bits", "").isdecimal():
+        cpu_info["maxphysaddr"] = {"mode": address.get("mode", ""), "bits": int(address.get("bits", "0"))}
     traits = _traits(arch, features, domain, "efi" in firmware)
-    return Capabilities(arch, virt_type, machine, "efi" in firmware, cpu_info, traits)
+    found = numa.cells_of(host)
+    divided = cells.divided(
+        found,
+        settings.cpu_sets,
+        cpu_ratio=settings.cpu_allocation_ratio,
+        memory_ratio=settings.memory_allocation_ratio,
+    )
+    if cells.has_threads(divided):
+        traits |= {cells.HYPERTHREADING}
+    guests = _guests(host, arch, virt_type)
+    return Capabilities(
+        arch, virt_type, machine, "efi" in firmware, cpu_info, traits, guests, divided if found else None
+    )
+
+
+def _guests(host: ET.Element, arch: str, virt_type: str) -> tuple[tuple[str, str, str], ...]:
+    """Kinds of guest this driver makes here: of the host's own architecture, emulated ones always, and those that
+    need hardware where it was chosen."""
+    modes = {element.findtext("os_type", "hvm") for element in host.findall("guest") if _is_of(element, arch)}
+    hypervisors = {"qemu", virt_type}
+    return tuple(sorted((arch, name, mode) for name in hypervisors for mode in modes or {"hvm"}))
+
+
+def _is_of(guest: ET.Element, arch: str) -> bool:
+    return any(element.get("name") == arch for element in guest.findall("arch"))
 
 
 def _virt_type(wanted: str, offered: set[str], arch: str) -> str:
@@ -122,7 +155,8 @@ def _traits(arch: str, features: set[str], domain: ET.Element, uefi: bool) -> fr
     known = set(os_traits.get_traits())
     buses = {v.text for v in domain.findall("devices/disk/enum[@name='bus']/value")}
     video = {v.text for v in domain.findall("devices/video/enum[@name='modelType']/value")}
-    wanted = {"COMPUTE_NODE", _ARCH_TRAITS.get(arch, "")}
+    wanted = {"COMPUTE_NODE", "COMPUTE_RESCUE_BFV", "COMPUTE_SOCKET_PCI_NUMA_AFFINITY"}
+    wanted.add(_ARCH_TRAITS.get(arch, ""))
     wanted |= {f"COMPUTE_IMAGE_TYPE_{name.upper()}" for name in QEMU_FORMATS}
     wanted |= {f"COMPUTE_STORAGE_BUS_{bus.upper()}" for bus in DISK_BUSES if bus in buses}
     wanted |= {f"COMPUTE_NET_VIF_MODEL_{model.upper()}" for model in NIC_MODELS}
@@ -147,9 +181,18 @@ def facts(host: str, capabilities: Capabilities, settings: LibvirtSettings) -> H
         cpu_model=settings.cpu_model or (EMULATED_CPU if emulated else ""),
         cache=settings.disk_cachemode or _cache_mode(settings.state_path, capabilities.virt_type),
         vnc_listen=settings.vnc_listen,
+        spice_listen=settings.spice_listen,
         run_as=qemu_user(settings),
         has_uefi=capabilities.has_uefi,
+        shared_cpus=_shared_cpus(capabilities, settings),
     )
+
+
+def _shared_cpus(capabilities: Capabilities, settings: LibvirtSettings) -> str:
+    """What guests without CPUs of their own may run on; empty = all."""
+    if not settings.cpu_sets.divides or capabilities.topology is None:
+        return ""
+    return cpus.spell(cells.shared_cpus(capabilities.topology))
 
 
 def _cache_mode(directory: Path, virt_type: str) -> str:
@@ -171,11 +214,17 @@ def inventory(connection: Any, capabilities: Capabilities, settings: LibvirtSett
     settings.state_path.mkdir(parents=True, exist_ok=True)
     disk = shutil.disk_usage(settings.state_path)
     info = connection.getInfo()
+    vcpus, dedicated = info[2], 0
+    if settings.cpu_sets.divides and capabilities.topology is not None:
+        vcpus = len(cells.shared_cpus(capabilities.topology))
+        dedicated = len(cells.dedicated_cpus(capabilities.topology))
     return HostInventory(
         hostname=connection.getHostname(),
         hypervisor_type=connection.getType(),
         hypervisor_version=connection.getVersion(),
-        vcpus=info[2],
+        vcpus=vcpus,
+        dedicated_cpus=dedicated,
+        vgpus=mdevs.capacity(mediating.kinds(connection, settings.mdev_types)),
         memory_mb=_memory_mb(settings.uri) or info[1],
         disk_gb=disk.total >> 30,
         reserved_vcpus=settings.reserved_vcpus,
@@ -188,7 +237,7 @@ def inventory(connection: Any, capabilities: Capabilities, settings: LibvirtSett
         architecture=capabilities.arch,
         cpu_info=capabilities.cpu_info,
         traits=capabilities.traits,
-        supported_instances=((capabilities.arch, capabilities.virt_type, "hvm"),),
+        supported_instances=capabilities.guests,
     )
 
 

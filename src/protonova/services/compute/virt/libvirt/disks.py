@@ -61,13 +61,13 @@ def make(spec: GuestSpec, directory: GuestDirectory, base: Base | None) -> tuple
             disks.append(LocalDisk("root", str(base.path), "raw", "cdrom"))
         else:
             size = max(spec.root_gb * _GIB, base.virtual_size)
-            _once(directory.root_disk, lambda part: qemu_img.overlay(base.path, base.format, part, size))
+            once(directory.root_disk, lambda part: qemu_img.overlay(base.path, base.format, part, size))
             disks.append(LocalDisk("root", str(directory.root_disk), "qcow2"))
     if spec.ephemeral_gb:
-        _once(directory.ephemeral, lambda part: _file_system(part, spec.ephemeral_gb * _GIB))
+        once(directory.ephemeral, lambda part: _file_system(part, spec.ephemeral_gb * _GIB))
         disks.append(LocalDisk("ephemeral", str(directory.ephemeral), "raw"))
     if spec.swap_mb:
-        _once(directory.swap, lambda part: _swap(part, spec.swap_mb * _MIB))
+        once(directory.swap, lambda part: _swap(part, spec.swap_mb * _MIB))
         disks.append(LocalDisk("swap", str(directory.swap), "raw"))
     if spec.config_drive:
         if spec.documents or not directory.config_drive.exists():
@@ -76,7 +76,8 @@ def make(spec: GuestSpec, directory: GuestDirectory, base: Base | None) -> tuple
     return tuple(disks)
 
 
-def _once(path: Path, maker: Callable[[Path], None]) -> None:
+def once(path: Path, maker: Callable[[Path], None]) -> None:
+    """Makes a file under another name; it gets its own when it is complete."""
     if path.exists():
         return
     part = path.with_name(path.name + ".part")

@@ -7,13 +7,17 @@ another host in it, is not ours and is never touched.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from protonova.common.v1.numa_pb2 import CpuShape
 from protonova.services.compute.virt import errors
 from protonova.services.compute.virt.driver import GuestSpec, NicSpec
+from protonova.services.numa import shape
 
+from . import devices as pci
+from . import mdevs, numa
 from .layout import Layout, LocalDisk
 from .volumes import volume_element
 
@@ -23,6 +27,7 @@ NIC_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxn
 DISK_BUSES = ("virtio", "scsi", "ide", "sata", "usb")
 VIDEO_MODELS = ("vga", "cirrus", "virtio", "qxl", "bochs", "none")
 
+_SOCKETS = 16
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -37,8 +42,11 @@ class HostFacts:
     cpu_model: str = ""  # a named model; empty = the host's own
     cache: str = "writeback"
     vnc_listen: str = ""
+    spice_listen: str = ""
+    serial: str = ""  # address and port of a serial console over the network
     run_as: str = ""
     has_uefi: bool = False
+    shared_cpus: str = ""  # what guests without CPUs of their own run on; empty = all
 
 
 def _add(parent: ET.Element, tag: str, text: object = None, **attributes: object) -> ET.Element:
@@ -48,13 +56,13 @@ def _add(parent: ET.Element, tag: str, text: object = None, **attributes: object
     return element
 
 
-class _Targets:
+class Targets:
     """Device names by bus, in the order they are asked for."""
 
     _PREFIX = {"virtio": "vd", "ide": "hd", "scsi": "sd", "sata": "sd", "usb": "sd"}
 
-    def __init__(self) -> None:
-        self._used: set[str] = set()
+    def __init__(self, used: Iterable[str] = ()) -> None:
+        self._used: set[str] = set(used)
 
     def take(self, bus: str, wanted: str = "") -> str:
         name = wanted.removeprefix("/dev/")
@@ -77,8 +85,8 @@ def build(layout: Layout, host: HostFacts, console: str) -> str:
     _add(root, "uuid", spec.server_id)
     _metadata(root, spec, host)
     _add(root, "memory", spec.memory_mb, unit="MiB")
-    _add(root, "vcpu", spec.vcpus)
-    _tuning(root, spec.extra_specs)
+    _vcpus(root, spec, host)
+    _tuning(root, spec)
     _firmware(root, spec, properties, host)
     features = _add(root, "features")
     _add(features, "acpi")
@@ -95,10 +103,19 @@ def build(layout: Layout, host: HostFacts, console: str) -> str:
     _add(root, "on_reboot", "restart")
     _add(root, "on_crash", "destroy")
     devices = _add(root, "devices")
+    if "q35" in _machine(properties, host):
+        # Nothing can be plugged into its root bus later on: as many sockets are kept free.
+        _add(devices, "controller", type="pci", index=0, model="pcie-root")
+        for _ in range(_SOCKETS):
+            _add(devices, "controller", type="pci", model="pcie-root-port")
     _disks(devices, layout, properties, host)
     for nic in spec.nics:
         _nic(devices, nic, properties)
-    _console(devices, console)
+    for device in spec.devices:
+        devices.append(pci.hostdev(device))
+    for device_id in mdevs.ids(spec.server_id, mdevs.wanted(spec.extra_specs)):
+        devices.append(mdevs.hostdev(device_id))
+    _console(devices, console, host)
     _extras(devices, spec, properties, host)
     if host.run_as:
         label = _add(root, "seclabel", type="static", model="dac", relabel="yes")
@@ -142,16 +159,27 @@ def owner_of(metadata: str) -> str:
     return ET.fromstring(metadata).findtext("{*}host", "")  # noqa: S314 - written by us, kept by libvirt
 
 
-def _tuning(root: ET.Element, extra_specs: Mapping[str, str]) -> None:
+def _vcpus(root: ET.Element, spec: GuestSpec, host: HostFacts) -> None:
+    element = _add(root, "vcpu", spec.vcpus, placement="static")
+    if spec.numa is None and host.shared_cpus:
+        element.set("cpuset", host.shared_cpus)
+
+
+def _tuning(root: ET.Element, spec: GuestSpec) -> None:
+    extra_specs = spec.extra_specs
     wanted = {
         name: extra_specs[f"quota:cpu_{name}"]
         for name in ("shares", "period", "quota")
         if f"quota:cpu_{name}" in extra_specs
     }
-    if wanted:
-        tuning = _add(root, "cputune")
-        for name, value in wanted.items():
-            _add(tuning, name, value)
+    tuning = ET.Element("cputune")
+    for name, value in wanted.items():
+        _add(tuning, name, value)
+    if spec.numa is not None:
+        numa.tune(tuning, spec.numa)
+        root.extend((*numa.memory(spec.numa),))
+    if len(tuning):
+        root.append(tuning)
 
 
 def _firmware(root: ET.Element, spec: GuestSpec, properties: Mapping[str, str], host: HostFacts) -> None:
@@ -187,27 +215,27 @@ def _cpu(root: ET.Element, spec: GuestSpec, properties: Mapping[str, str], host:
         cpu = _add(root, "cpu", mode="host-model")
     else:
         cpu = _add(root, "cpu")
-    sockets, cores, threads = _topology(spec, properties)
-    _add(cpu, "topology", sockets=sockets, cores=cores, threads=threads)
+    found = _shape(spec, properties)
+    _add(cpu, "topology", sockets=found.sockets, cores=found.cores, threads=found.threads)
+    if spec.numa is not None:
+        cpu.append(numa.cells(spec.numa))
 
 
-def _topology(spec: GuestSpec, properties: Mapping[str, str]) -> tuple[int, int, int]:
-    """As ordered where that makes the number of CPUs; else each CPU is a socket."""
+def _shape(spec: GuestSpec, properties: Mapping[str, str]) -> CpuShape:
+    """As it was fitted, or as ordered within its limits; without an order each CPU is a socket."""
+    if spec.numa is not None and spec.numa.HasField("shape"):
+        return spec.numa.shape
 
-    def ordered(name: str) -> int:
-        value = spec.extra_specs.get(f"hw:cpu_{name}") or properties.get(f"hw_cpu_{name}") or "0"
-        return int(value) if value.isdecimal() else 0
+    def read(source: Mapping[str, str], prefix: str) -> CpuShape:
+        texts = {part: source.get(f"{prefix}{part}", "") for part in shape.PARTS}
+        return CpuShape(**{part: int(text) for part, text in texts.items() if text.isdecimal()})
 
-    sockets, cores, threads = ordered("sockets"), ordered("cores"), ordered("threads")
-    if not (sockets or cores or threads):
-        return spec.vcpus, 1, 1
-    threads = threads or 1
-    if not cores:
-        cores = spec.vcpus // (max(sockets, 1) * threads) if sockets else 1
-    sockets = sockets or spec.vcpus // max(cores * threads, 1)
-    if sockets * cores * threads != spec.vcpus:
-        return spec.vcpus, 1, 1
-    return sockets, cores, threads
+    wanted = read(properties, "hw_cpu_")
+    if not wanted.ByteSize():
+        wanted = read(spec.extra_specs, "hw:cpu_")
+    largest = read(spec.extra_specs, "hw:cpu_max_")
+    largest.MergeFrom(read(properties, "hw_cpu_max_"))
+    return shape.choose(spec.vcpus, wanted, largest) or CpuShape(sockets=spec.vcpus, cores=1, threads=1)
 
 
 def _disks(devices: ET.Element, layout: Layout, properties: Mapping[str, str], host: HostFacts) -> None:
@@ -217,16 +245,26 @@ def _disks(devices: ET.Element, layout: Layout, properties: Mapping[str, str], h
     for wanted in (bus, cdrom_bus):
         if wanted not in DISK_BUSES:
             raise errors.HostRefuses(f"there is no disk bus {wanted!r} here")
-    targets = _Targets()
+    targets = Targets()
     used = set()
     order = 1
-    for disk in layout.disks:
-        disk_bus = cdrom_bus if disk.device == "cdrom" else bus
+    # A rescue disk is the only one that is booted from.
+    rescued = any(disk.role == "rescue" for disk in layout.disks)
+
+    def local(disk: LocalDisk) -> None:
+        nonlocal order
+        disk_bus = disk.bus or (cdrom_bus if disk.device == "cdrom" else bus)
+        if disk_bus not in DISK_BUSES:
+            raise errors.HostRefuses(f"there is no disk bus {disk_bus!r} here")
         used.add(disk_bus)
         element = _local_disk(devices, disk, targets.take(disk_bus), disk_bus, spec, host)
-        if disk.role == "root":
+        if disk.role == ("rescue" if rescued else "root"):
             _add(element, "boot", order=order)
             order += 1
+
+    for disk in layout.disks:
+        if not disk.last:
+            local(disk)
     for volume in sorted(
         spec.disks, key=lambda v: (v.boot_index is None or v.boot_index < 0, v.boot_index or 0)
     ):
@@ -236,9 +274,12 @@ def _disks(devices: ET.Element, layout: Layout, properties: Mapping[str, str], h
         used.add(volume_bus)
         element = volume_element(volume, targets.take(volume_bus, volume.device_name), volume_bus)
         devices.append(element)
-        if volume.boot_index is not None and volume.boot_index >= 0:
+        if volume.boot_index is not None and volume.boot_index >= 0 and not rescued:
             _add(element, "boot", order=order)
             order += 1
+    for disk in layout.disks:
+        if disk.last:
+            local(disk)
     if host.virt_type == "qemu" and "usb" not in used:
         _add(devices, "controller", type="usb", model="none")  # an emulated CPU is too slow to poll it
     if "scsi" in used:
@@ -290,15 +331,27 @@ def _nic(devices: ET.Element, nic: NicSpec, properties: Mapping[str, str]) -> No
     _add(element, "mtu", size=nic.mtu)
 
 
+def nic_element(nic: NicSpec, properties: Mapping[str, str]) -> ET.Element:
+    """A card by itself, to be plugged into a guest that is there."""
+    devices = ET.Element("devices")
+    _nic(devices, nic, properties)
+    return devices[0]
+
+
 def tap_name(port_id: str) -> str:
     return f"tap{port_id[:11]}"
 
 
-def _console(devices: ET.Element, console: str) -> None:
-    serial = _add(devices, "serial", type="pty")
+def _console(devices: ET.Element, console: str, host: HostFacts) -> None:
+    serial = _add(devices, "serial", type="tcp" if host.serial else "pty")
+    if host.serial:
+        address, _, port = host.serial.rpartition(":")
+        _add(serial, "source", mode="bind", host=address, service=port)
+        _add(serial, "protocol", type="raw")
     _add(serial, "log", file=console, append="off")  # starts anew whenever the guest is started by us
     _add(serial, "target", port=0)
-    _add(_add(devices, "console", type="pty"), "target", type="serial", port=0)
+    if not host.serial:
+        _add(_add(devices, "console", type="pty"), "target", type="serial", port=0)
 
 
 def _extras(devices: ET.Element, spec: GuestSpec, properties: Mapping[str, str], host: HostFacts) -> None:
@@ -312,11 +365,14 @@ def _extras(devices: ET.Element, spec: GuestSpec, properties: Mapping[str, str],
     action = spec.extra_specs.get("hw:watchdog_action") or properties.get("hw_watchdog_action")
     if action and action != "disabled":
         _add(devices, "watchdog", model="i6300esb", action=action)
-    video = properties.get("hw_video_model") or ("vga" if host.vnc_listen else "none")
+    seen = host.vnc_listen or host.spice_listen
+    video = properties.get("hw_video_model") or ("vga" if seen else "none")
     if video not in VIDEO_MODELS:
         raise errors.HostRefuses(f"there is no video card {video!r} here")
     if host.vnc_listen:
         _add(devices, "graphics", type="vnc", port=-1, autoport="yes", listen=host.vnc_listen)
-        if host.virt_type == "kvm":
-            _add(devices, "input", type="tablet", bus="usb")
+    if host.spice_listen:
+        _add(devices, "graphics", type="spice", port=-1, autoport="yes", listen=host.spice_listen)
+    if seen and host.virt_type == "kvm":
+        _add(devices, "input", type="tablet", bus="usb")
     _add(_add(devices, "video"), "model", type=video)

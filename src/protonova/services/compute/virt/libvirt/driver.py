@@ -12,32 +12,54 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import libvirt
 
+from protonova.common.v1.numa_pb2 import GuestTopology, HostTopology
+from protonova.common.v1.pci_pb2 import PciDevice
 from protonova.services.compute.virt import errors
 from protonova.services.compute.virt.driver import (
     Cancelled,
-    Driver,
     EventCallback,
     GuestSpec,
     GuestState,
     HostInventory,
     ImageFetch,
+    ImageSource,
+    NicSpec,
+    PowerState,
     Progress,
+    SnapshotFile,
     never,
     quiet,
 )
 from protonova.services.compute.virt.turns import Turns
+from protonova.services.pci.devices import Device
 
-from . import capabilities, config_drive, disks, domain, power
+from . import (
+    capabilities,
+    config_drive,
+    devices,
+    disks,
+    domain,
+    image_ageing,
+    mdevs,
+    mediating,
+    power,
+    snapshot,
+)
 from .connection import Connection
+from .consoles import Consoles
+from .hotplug import HotPlug
 from .images import ImageCache
-from .layout import GuestDirectory, Layout, LocalDisk, half_made
+from .layout import GuestDirectory, Layout, LocalDisk, devices_held, half_made, topologies
+from .metrics import Processors
+from .moves import MovingGuests
 from .network import FlatNetworks, bridge_name
+from .rebuild import Rebuilds
 from .settings import LibvirtSettings, qemu_user
 from .watch import Watch, power_state
 
@@ -49,9 +71,15 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+# Whatever tells of PCI devices: themselves, and the interfaces and vDPA devices that are made of them.
+_NODE_DEVICES = (
+    libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+    | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
+    | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA
+)
 
 
-class LibvirtDriver(Driver):
+class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
     def __init__(self, host: str, settings: LibvirtSettings, fetch: ImageFetch) -> None:
         self.host = host
         self.settings = settings
@@ -67,9 +95,12 @@ class LibvirtDriver(Driver):
             )
         self._turns = Turns()
         self._ours: set[str] = set()
+        # Guests that were paused so that their live migration comes to an end.
+        self._forced: set[str] = set()
         self._guard = threading.Lock()
         self._known: tuple[Any, capabilities.Capabilities] | None = None
         self._watch = Watch(self._ours.__contains__, self._exists, self._ours.discard)
+        self._processors = Processors()
         self._line = Connection(settings.uri, self._watch.attach, self._watch.detach, self._watch.line_lost)
         self._watch.start(self._line.get)
         if (user := qemu_user(settings)) and not settings.run_as:
@@ -100,7 +131,9 @@ class LibvirtDriver(Driver):
             if found is not None and found.isActive():
                 return self._made(found, directory.load())
             spec = self._acceptable(spec)
-            directory.make()
+            directory.make(self.host)
+            directory.keep_topology(spec.numa)
+            directory.keep_devices(spec.devices)
             disks.room(directory.path, spec)
             base = None
             if spec.image is not None:
@@ -132,7 +165,12 @@ class LibvirtDriver(Driver):
                         found.undefineFlags(_UNDEFINE)
             if self._networks is not None:
                 self._networks.unplug(server_id)
-            directory.remove()
+            if (layout := directory.load()) is not None and (vgpus := mdevs.wanted(layout.spec.extra_specs)):
+                with self._line.speaking() as connection:
+                    mediating.remove(connection, server_id, vgpus)
+            # Where hosts share their directory, a guest that went to another one keeps its files.
+            if directory.owner() in ("", self.host):
+                directory.remove()
 
     # -- power ----------------------------------------------------------------------------------------------
 
@@ -171,6 +209,7 @@ class LibvirtDriver(Driver):
                 with self._line.speaking():
                     if found is not None:
                         power.stop(found)
+                        power.drop_saved(found)
                 return self._start_again(server_id, found, spec)
             with self._line.speaking():
                 if found is None or not found.isActive():
@@ -225,14 +264,55 @@ class LibvirtDriver(Driver):
                     if self._is_ours(candidate):
                         found.append(self._state(candidate))
         known = {state.server_id for state in found}
-        return found + list(half_made(self.settings.instances, known))
+        return found + list(half_made(self.settings.instances, known, self.host))
 
     def guest(self, server_id: str) -> GuestState:
         return self._state_of(server_id)
 
+    def prefetch_image(self, image: ImageSource, cancelled: Cancelled = never) -> bool:
+        if self._images.has(image):
+            return True
+        self._images.get(image, cancelled=cancelled)
+        return False
+
+    # -- copies of root disks -------------------------------------------------------------------------------
+
+    def snapshot(self, server_id: str, snapshot_id: str, cancelled: Cancelled = never) -> None:
+        with self._turns.take(server_id) as revoked:
+            found = self._get(server_id)
+            directory = GuestDirectory(self.settings.instances, server_id)
+            with self._line.speaking():
+                snapshot.take(found, directory, snapshot_id, lambda: revoked() or cancelled())
+
+    def open_snapshot(self, server_id: str, snapshot_id: str) -> SnapshotFile:
+        return snapshot.opened(GuestDirectory(self.settings.instances, server_id), snapshot_id)
+
+    def drop_snapshot(self, server_id: str, snapshot_id: str) -> None:
+        GuestDirectory(self.settings.instances, server_id).snapshot(snapshot_id).unlink(missing_ok=True)
+
+    def forget_images(self, unused_seconds: float) -> int:
+        return image_ageing.forget_unused(self._images, self.settings.instances, unused_seconds)
+
     def inventory(self) -> HostInventory:
         with self._line.speaking() as connection:
             return capabilities.inventory(connection, self._capabilities(), self.settings)
+
+    def metrics(self) -> Mapping[str, float]:
+        with self._line.speaking() as connection:
+            return self._processors.measure(connection)
+
+    def topology(self) -> HostTopology | None:
+        return self._capabilities().topology
+
+    def topologies(self) -> Mapping[str, GuestTopology]:
+        return topologies(self.settings.instances)
+
+    def pci_devices(self) -> Sequence[Device]:
+        with self._line.speaking() as connection:
+            return devices.read(_documents(connection))
+
+    def devices_held(self) -> Mapping[str, Sequence[PciDevice]]:
+        return devices_held(self.settings.instances)
 
     def events(self, callback: EventCallback) -> Callable[[], None]:
         return self._watch.listen(callback)
@@ -241,32 +321,40 @@ class LibvirtDriver(Driver):
 
     def _acceptable(self, spec: GuestSpec) -> GuestSpec:
         """Refuse what can be known before anything is fetched or made; name the bridges."""
-        for nic in spec.nics:
-            if nic.vnic_type != "normal":
-                raise errors.HostRefuses(f"ports of type {nic.vnic_type} cannot be plugged here")
-            if self._networks is None and not nic.bridge:
-                raise errors.NetworkUnavailable(f"the binding of port {nic.port_id} names no bridge")
+        nics = tuple(self._acceptable_nic(nic) for nic in spec.nics)
         disks.fits(spec)
-        nics = tuple(dataclasses.replace(nic, bridge=bridge_name(nic)) for nic in spec.nics)
         spec = dataclasses.replace(spec, nics=nics)
         domain.build(Layout(spec, ()), self._facts(), "")
         return spec
+
+    def _acceptable_nic(self, nic: NicSpec) -> NicSpec:
+        if nic.vnic_type != "normal":
+            raise errors.HostRefuses(f"ports of type {nic.vnic_type} cannot be plugged here")
+        if self._networks is None and not nic.bridge:
+            raise errors.NetworkUnavailable(f"the binding of port {nic.port_id} names no bridge")
+        return dataclasses.replace(nic, bridge=bridge_name(nic))
 
     def _plug(self, spec: GuestSpec) -> None:
         if self._networks is not None:
             for nic in spec.nics:
                 self._networks.plug(spec.server_id, nic)
 
-    def _define_and_start(self, layout: Layout, directory: GuestDirectory) -> GuestState:
+    def _define_and_start(
+        self, layout: Layout, directory: GuestDirectory, booted: Layout | None = None, *, start: bool = True
+    ) -> GuestState:
+        """`layout` is what the guest is and is kept; `booted` is what runs, where that is something else."""
         directory.save(layout)
-        definition = domain.build(layout, self._facts(), str(directory.console))
+        facts = dataclasses.replace(self._facts(), serial=self._serial_address())
+        definition = domain.build(booted or layout, facts, str(directory.console))
         with self._line.speaking() as connection, self._refusing():
             there = _lookup(connection, layout.spec.server_id)
             if there is not None and not self._is_ours(there):  # to define it would be to replace theirs
                 raise errors.HostRefuses(f"a guest {layout.spec.server_id} here belongs to somebody else")
+            vgpus = mdevs.wanted(layout.spec.extra_specs)
+            mediating.make(connection, layout.spec.server_id, vgpus, self.settings.mdev_types)
             found = connection.defineXML(definition)
             self._ours.add(layout.spec.server_id)
-            if not found.isActive():
+            if start and not found.isActive():
                 found.create()
         return self._made(found, layout)
 
@@ -319,14 +407,18 @@ class LibvirtDriver(Driver):
         return ours
 
     def _exists(self, server_id: str) -> bool:
-        return self._find(server_id) is not None
+        try:
+            return self._find(server_id) is not None
+        except errors.GuestNotFound:  # it went while it was looked at
+            return False
 
     def _state(self, found: Any) -> GuestState:
         with self._line.speaking():
             _state, memory_kb, _memory, vcpus, _time = found.info()
-            return GuestState(
-                found.UUIDString(), found.name(), power_state(*found.state()), vcpus, memory_kb // 1024
-            )
+            now = power_state(*found.state())
+            if now is PowerState.SHUTDOWN and power.is_saved(found):
+                now = PowerState.SUSPENDED
+            return GuestState(found.UUIDString(), found.name(), now, vcpus, memory_kb // 1024)
 
     def _capabilities(self) -> capabilities.Capabilities:
         with self._line.speaking() as connection, self._guard:
@@ -347,6 +439,17 @@ def _lookup(connection: Any, server_id: str) -> Any:
         return None
 
 
+def _documents(connection: Any) -> Iterator[str]:
+    """Of node devices that tell of PCI devices. One can go between the moment it is listed and the moment it is
+    looked at."""
+    for found in connection.listAllDevices(_NODE_DEVICES):
+        try:
+            yield found.XMLDesc()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_NODE_DEVICE:
+                raise
+
+
 def _renewed(layout: Layout, spec: GuestSpec, directory: GuestDirectory) -> Layout:
     """The disks as they are, everything else as ordered now."""
     files = tuple(disk for disk in layout.disks if disk.role != "config")
@@ -354,6 +457,9 @@ def _renewed(layout: Layout, spec: GuestSpec, directory: GuestDirectory) -> Layo
         if spec.documents or not directory.config_drive.exists():
             config_drive.write(directory.config_drive, config_drive.documents(spec))
         files += (LocalDisk("config", str(directory.config_drive), "raw", "cdrom"),)
+    spec = dataclasses.replace(
+        spec, numa=spec.numa or layout.spec.numa, devices=spec.devices or layout.spec.devices
+    )
     return Layout(spec, files)
 
 

@@ -35,6 +35,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Base:
     """A file root disks stand on."""
 
+    image_id: str
     path: Path
     format: str  # QEMU's name: "qcow2" or "raw"
     virtual_size: int  # bytes
@@ -49,6 +50,10 @@ class ImageCache:
         self._max_bytes = max_bytes
         self._force_raw = force_raw
 
+    def has(self, image: ImageSource) -> bool:
+        """Whether the base made from an image is here."""
+        return bool(_ID.fullmatch(image.id)) and self._known(image) is not None
+
     def get(
         self,
         image: ImageSource,
@@ -61,20 +66,55 @@ class ImageCache:
         source_format = declared(image.disk_format, image.container_format)
         base = self._known(image)
         if base is not None:
+            self._used(image.id)
             return base
         self._directory.mkdir(parents=True, exist_ok=True)
         with self._only_one(image.id, cancelled):
             return self._known(image) or self._make(image, source_format, progress, cancelled)
 
-    def _record(self, image: ImageSource) -> Path:
-        return self._directory / f"{image.id}.json"
+    def bases(self) -> list[Base]:
+        """All that are here."""
+        found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
+        return [base for base, _ in filter(None, found)]
+
+    def forget(self, base: Base, before: float) -> bool:
+        """Removes a base, unless it was asked for since `before` (seconds since the epoch); whether it did."""
+        record = self._record(base.image_id)
+        with self._only_one(base.image_id, never):
+            try:
+                if record.stat().st_mtime > before:
+                    return False
+            except FileNotFoundError:
+                return False
+            # Without its record it is not there, whatever becomes of the rest.
+            record.unlink()
+            base.path.unlink(missing_ok=True)
+            return True
+
+    def _record(self, image_id: str) -> Path:
+        return self._directory / f"{image_id}.json"
+
+    def _used(self, image_id: str) -> None:
+        """The time of the record is that of the last use."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._record(image_id))
+
+    def _read(self, record: Path) -> tuple[Base, dict[str, Any]] | None:
+        try:
+            facts: dict[str, Any] = json.loads(record.read_text())
+            path = self._directory / facts["file"]
+            return Base(record.stem, path, facts["format"], facts["virtual_size"]), facts
+        except (OSError, ValueError, KeyError):
+            return None
 
     def _known(self, image: ImageSource) -> Base | None:
+        found = self._read(self._record(image.id))
+        if found is None:
+            return None
+        base, facts = found
         try:
-            facts = json.loads(self._record(image).read_text())
-            base = Base(self._directory / facts["file"], facts["format"], facts["virtual_size"])
             same = base.path.stat().st_size == facts["bytes"] and facts["declared"] == image.disk_format
-        except (OSError, ValueError, KeyError):
+        except (OSError, KeyError):
             return None
         return base if same and facts["checksum"] == image.checksum else None
 
@@ -127,7 +167,8 @@ class ImageCache:
         return virtual_size
 
     def _keep(self, image: ImageSource, ready: Path, base_format: str, virtual_size: int) -> Base:
-        base = Base(self._directory / f"{image.id}.{base_format}", base_format, virtual_size)
+        path = self._directory / f"{image.id}.{base_format}"
+        base = Base(image.id, path, base_format, virtual_size)
         ready.chmod(0o444)  # a base is never written again; guests write to overlays
         ready.replace(base.path)
         facts = {
@@ -139,7 +180,7 @@ class ImageCache:
             "declared": image.disk_format,
             "image": {k: v for k, v in asdict(image).items() if k != "properties"},
         }
-        record = self._record(image)
+        record = self._record(image.id)
         draft = record.with_suffix(".json.part")
         draft.write_text(json.dumps(facts, indent=1))
         draft.replace(record)

@@ -72,12 +72,12 @@ class FlatNetworks:
             if served:
                 self._serve(home, bridge, changed)
 
-    def unplug(self, server_id: str) -> None:
-        """Forget the ports of a guest, and the networks only it used."""
+    def unplug(self, server_id: str, port_id: str = "*") -> None:
+        """Forget the ports of a guest, or one of them, and the networks only it used."""
         for home in sorted(self._directory.glob("*")):
-            if any((home / "hosts").glob(f"{server_id}.*")):
+            if any((home / "hosts").glob(f"{server_id}.{port_id}")):
                 with self._alone():
-                    for file in (home / "hosts").glob(f"{server_id}.*"):
+                    for file in (home / "hosts").glob(f"{server_id}.{port_id}"):
                         file.unlink(missing_ok=True)
                     self._tidy(home)
 
@@ -330,9 +330,12 @@ def _end(pid: int) -> None:
     try:
         import select
 
+        # `select` knows the first 1,024 files only.
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
         for number in (signal.SIGTERM, signal.SIGKILL):
             _signal(pid, number)
-            if select.select([handle], [], [], 5)[0]:
+            if ended.poll(5000):
                 return
     finally:
         os.close(handle)

@@ -35,6 +35,18 @@ def is_active(found: Any) -> bool:
         raise
 
 
+def is_saved(found: Any) -> bool:
+    """Whether a domain that is off goes on from its saved memory when it is started."""
+    return bool(found.hasManagedSaveImage(0))
+
+
+def drop_saved(found: Any) -> None:
+    """The next start is a boot."""
+    with not_running_is_fine():
+        if is_saved(found):
+            found.managedSaveRemove(0)
+
+
 def stop(found: Any) -> None:
     """By force, at once."""
     with not_running_is_fine():

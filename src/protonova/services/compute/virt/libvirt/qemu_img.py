@@ -53,5 +53,14 @@ def overlay(base: Path, base_format: str, target: Path, size: int) -> None:
     run("create", "-q", "-f", "qcow2", "-F", base_format, "-b", base, target, str(size))
 
 
+def rebase(disk: Path, base: Path, base_format: str) -> None:
+    """Has an overlay stand on another file of the same contents."""
+    run("rebase", "-u", "-f", "qcow2", "-b", base, "-F", base_format, disk)
+
+
+def resize(disk: Path, image_format: str, size: int) -> None:
+    run("resize", "-q", "-f", image_format, disk, str(size))
+
+
 def blank(target: Path, size: int) -> None:
     run("create", "-q", "-f", "qcow2", target, str(size))

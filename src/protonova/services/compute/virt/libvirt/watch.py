@@ -23,6 +23,8 @@ from protonova.services.compute.virt.driver import EventCallback, GuestEvent, Gu
 LOG = logging.getLogger(__name__)
 
 _REBOOTED = -1
+# Something of a guest's devices has changed: those who wait look for themselves.
+_DEVICE = -2
 _RECONNECT_SECONDS = 2.0
 
 _POWER = {
@@ -64,6 +66,8 @@ def event_of(server_id: str, event: int, detail: int) -> GuestEvent | None:
         return None
     if kind is GuestEventKind.STOPPED and detail in _STOPPED_BADLY:
         kind, power = GuestEventKind.CRASHED, PowerState.CRASHED
+    elif kind is GuestEventKind.STOPPED and detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED:
+        kind, power = GuestEventKind.SUSPENDED, PowerState.SUSPENDED
     return GuestEvent(kind, server_id, power)
 
 
@@ -140,6 +144,9 @@ class Watch:
         self._registered = [
             register(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None),
             register(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot, None),
+            register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device, None),
+            register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, self._device, None),
+            register(None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, self._block_job, None),
         ]
 
     def detach(self, connection: Any) -> None:
@@ -157,6 +164,12 @@ class Watch:
 
     def _reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
         self._queue.put((domain.UUIDString(), _REBOOTED, 0))
+
+    def _device(self, _connection: Any, domain: Any, _alias: str, _opaque: Any) -> None:
+        self._queue.put((domain.UUIDString(), _DEVICE, 0))
+
+    def _block_job(self, _connection: Any, domain: Any, _disk: str, _type: int, status: int, _: Any) -> None:
+        self._queue.put((domain.UUIDString(), _DEVICE, status))
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -211,6 +224,8 @@ class Watch:
             return
         with self._changed:
             self._changed.notify_all()
+        if event == _DEVICE:
+            return
         told = event_of(server_id, event, detail)
         if told is None or not self._is_ours(server_id):
             return
