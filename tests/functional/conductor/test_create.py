@@ -15,8 +15,10 @@ from protonova.common.v1.server_pb2 import (
     VmState,
 )
 from protonova.conductor.v1 import server_pb2
+from protonova.services.numa import usage
 from protonova.services.runtime import errors
 from tests.support.conductor import Conductor, Edges, as_user, new_build, new_server, node_id, unblocked
+from tests.support.numa import guest
 
 SPAWN = "SpawnGuest"
 
@@ -360,3 +362,13 @@ def test_users_see_what_is_being_done(cell: Conductor, edges: Edges):
     assert server.interfaces[0].addresses[0].address
     gate.open.set()
     cell.wait(build.server.id, is_active)
+
+
+def test_where_a_guest_lies_is_kept_with_its_server(cell: Conductor, edges: Edges):
+    build = new_build("host1")
+    build.server.numa_topology.CopyFrom(guest((range(2), 512)))
+    cell.create(build)
+    server = cell.wait(build.server.id, is_active)
+    assert not edges.guests.spawned[0].server.numa_topology.fitted
+    assert server.numa_topology.fitted
+    assert usage.requested(server.numa_topology) == build.server.numa_topology

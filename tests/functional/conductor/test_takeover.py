@@ -50,6 +50,7 @@ class Dying:
             "conductor": {"listen": LOOPBACK},
             "placement": {"target": edges.targets["placement"]},
             "api": {"target": edges.targets["api"]},
+            "scheduler": {"target": edges.targets["scheduler"]},
             "operations": {"lease_seconds": 0.5, "poll_seconds": 0.05},
         }
         file = directory / "conductor.conf"

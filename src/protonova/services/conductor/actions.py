@@ -6,85 +6,80 @@ other one wins and the other is refused by the same table.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from protonova.common.v1.server_pb2 import TaskState, VmState
+from protonova.services.conductor.action import Action, Host, check, settle, task_states_of
+from protonova.services.conductor.action import task_states as task
+from protonova.services.conductor.action import vm_states as vm
 
-from protonova.common.v1.server_pb2 import LockHolder, PowerState, Server, TaskState, VmState
-from protonova.services.conductor.states import IDLE, task_state_name, vm_state_name
-from protonova.services.runtime import errors
-from protonova.services.runtime.context import RequestContext
+__all__ = ["Action", "Host", "check", "settle", "task_states_of"]
 
-States = frozenset[int]
+_STEADY = vm("active", "paused", "stopped", "suspended")
+_VOLUME_ATTACHABLE = vm(
+    "active", "paused", "resized", "shelved", "shelved_offloaded", "soft_deleted", "stopped"
+)
+_MOVING = task("resize_migrating", "resize_migrated", "resize_finish")
+_REBUILDING = task("rebuild_block_device_mapping", "rebuild_spawning")
 
+# ---- its whole life
 
-class Host(enum.Enum):
-    """What an action needs of the server's host before it begins."""
+CREATE = Action(
+    "create",
+    vm_states=vm("building"),
+    doing=TaskState.TASK_STATE_SCHEDULING,
+    passing=task("networking", "block_device_mapping", "spawning"),
+    after=VmState.VM_STATE_ACTIVE,
+    launched=False,
+)
+DELETE = Action(
+    "delete",
+    task_states=None,
+    doing=TaskState.TASK_STATE_DELETING,
+    after=VmState.VM_STATE_DELETED,
+    launched=False,
+)
+SOFT_DELETE = Action(
+    "delete",
+    kind="soft_delete",
+    task_states=None,
+    doing=TaskState.TASK_STATE_SOFT_DELETING,
+    after=VmState.VM_STATE_SOFT_DELETED,
+)
+RESTORE = Action(
+    "restore",
+    vm_states=vm("soft_deleted"),
+    doing=TaskState.TASK_STATE_RESTORING,
+    after=VmState.VM_STATE_ACTIVE,
+)
+RESET_STATE = Action("resetState", task_states=None, locked=True, launched=False)
 
-    ANY = "any"
-    SET = "set"
-    UP = "up"
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    # As instance actions are called.
-    name: str
-    # None = any. Without `task_states`, nothing else may be under way.
-    vm_states: States | None = None
-    task_states: States | None = frozenset({IDLE})
-    # Only these task states forbid it, where `task_states` is None.
-    task_states_refused: States = frozenset()
-    # The task state while it runs, and all those it goes through; IDLE = none.
-    doing: TaskState.ValueType = IDLE
-    passing: States = frozenset()
-    # The vm_state after; None = as before.
-    after: VmState.ValueType | None = None
-    # Allowed on a server that somebody locked.
-    locked: bool = False
-    # Only once it has been running.
-    launched: bool = True
-    host: Host = Host.ANY
-
-    def owns(self, task_state: TaskState.ValueType) -> bool:
-        """Whether a task state is one of this action's own."""
-        return task_state != IDLE and (task_state == self.doing or task_state in self.passing)
-
-
-def _vm(*names: str) -> States:
-    return frozenset(VmState.Value(f"VM_STATE_{name.upper()}") for name in names)
-
-
-def _task(*names: str) -> States:
-    return frozenset(TaskState.Value(f"TASK_STATE_{name.upper()}") if name else IDLE for name in names)
-
+# ---- power
 
 START = Action(
     "start",
-    vm_states=_vm("stopped"),
+    vm_states=vm("stopped"),
     doing=TaskState.TASK_STATE_POWERING_ON,
     after=VmState.VM_STATE_ACTIVE,
     host=Host.SET,
 )
 STOP = Action(
     "stop",
-    vm_states=_vm("active", "error"),
+    vm_states=vm("active", "error"),
     doing=TaskState.TASK_STATE_POWERING_OFF,
     after=VmState.VM_STATE_STOPPED,
     host=Host.SET,
 )
 REBOOT_SOFT = Action(
     "reboot",
-    vm_states=_vm("active"),
+    vm_states=vm("active"),
     doing=TaskState.TASK_STATE_REBOOTING,
-    passing=_task("reboot_pending", "reboot_started"),
+    passing=task("reboot_pending", "reboot_started"),
     after=VmState.VM_STATE_ACTIVE,
     host=Host.SET,
 )
 REBOOT_HARD = Action(
     "reboot",
-    vm_states=_vm("active", "error", "paused", "stopped", "suspended"),
-    task_states=_task(
+    vm_states=vm("active", "error", "paused", "stopped", "suspended"),
+    task_states=task(
         "",
         "pausing",
         "reboot_pending",
@@ -96,102 +91,173 @@ REBOOT_HARD = Action(
         "unpausing",
     ),
     doing=TaskState.TASK_STATE_REBOOTING_HARD,
-    passing=_task("reboot_pending_hard", "reboot_started_hard"),
+    passing=task("reboot_pending_hard", "reboot_started_hard"),
     after=VmState.VM_STATE_ACTIVE,
     host=Host.SET,
 )
-DELETE = Action(
-    "delete",
-    task_states=None,
-    doing=TaskState.TASK_STATE_DELETING,
-    after=VmState.VM_STATE_DELETED,
-    launched=False,
+PAUSE = Action(
+    "pause", vm_states=vm("active"), doing=TaskState.TASK_STATE_PAUSING, after=VmState.VM_STATE_PAUSED
 )
-CREATE = Action(
-    "create",
-    vm_states=_vm("building"),
-    doing=TaskState.TASK_STATE_SCHEDULING,
-    passing=_task("networking", "block_device_mapping", "spawning"),
+UNPAUSE = Action(
+    "unpause", vm_states=vm("paused"), doing=TaskState.TASK_STATE_UNPAUSING, after=VmState.VM_STATE_ACTIVE
+)
+SUSPEND = Action(
+    "suspend",
+    vm_states=vm("active"),
+    doing=TaskState.TASK_STATE_SUSPENDING,
+    after=VmState.VM_STATE_SUSPENDED,
+)
+RESUME = Action(
+    "resume", vm_states=vm("suspended"), doing=TaskState.TASK_STATE_RESUMING, after=VmState.VM_STATE_ACTIVE
+)
+
+# ---- what runs in it
+
+RESCUE = Action(
+    "rescue",
+    vm_states=vm("active", "error", "stopped"),
+    doing=TaskState.TASK_STATE_RESCUING,
+    after=VmState.VM_STATE_RESCUED,
+)
+UNRESCUE = Action(
+    "unrescue",
+    vm_states=vm("rescued"),
+    doing=TaskState.TASK_STATE_UNRESCUING,
     after=VmState.VM_STATE_ACTIVE,
-    launched=False,
 )
-CHANGE_METADATA = Action(
-    "updateMetadata", vm_states=_vm("active", "paused", "stopped", "suspended"), task_states=None
+REBUILD = Action(
+    "rebuild",
+    vm_states=vm("active", "error", "stopped"),
+    doing=TaskState.TASK_STATE_REBUILDING,
+    passing=_REBUILDING,
+    after=VmState.VM_STATE_ACTIVE,
 )
-CHANGE_TAGS = Action(
-    "updateTags",
-    vm_states=_vm("active", "paused", "stopped", "suspended"),
-    task_states=None,
-    locked=True,
-    launched=False,
+CHANGE_PASSWORD = Action(
+    "changePassword", vm_states=vm("active"), doing=TaskState.TASK_STATE_UPDATING_PASSWORD
+)
+CRASH_DUMP = Action(
+    "trigger_crash_dump",
+    vm_states=vm("active", "error", "paused", "rescued", "resized"),
+    host=Host.SET,
 )
 READ_CONSOLE = Action("getConsoleOutput", task_states=None, locked=True, launched=False, host=Host.SET)
+OPEN_CONSOLE = Action(
+    "getConsole",
+    task_states=None,
+    task_states_refused=task("deleting", "migrating"),
+    locked=True,
+    launched=False,
+    host=Host.SET,
+)
+READ_DIAGNOSTICS = Action("diagnostics", task_states=None, locked=True, launched=False, host=Host.SET)
 
+# ---- its image
 
-def check(
-    action: Action, server: Server, ctx: RequestContext, host_is_up: Callable[[str], bool] | None = None
-) -> None:
-    """Refuses what the table does not allow. Raises `errors.FailedPrecondition`: SERVER_LOCKED, SERVER_STATE
-    (facts: server_id, action, attribute, value) or HOST_NOT_READY."""
-    if not action.locked and server.locked_by != LockHolder.LOCK_HOLDER_UNSPECIFIED and not ctx.is_admin:
-        raise errors.FailedPrecondition(
-            f"Server {server.id} is locked.", reason="SERVER_LOCKED", server_id=server.id, action=action.name
-        )
-    if action.vm_states is not None and server.vm_state not in action.vm_states:
-        raise _wrong_state(action, server, "vm_state", vm_state_name(server.vm_state))
-    task_allowed = (
-        server.task_state in action.task_states
-        if action.task_states is not None
-        else server.task_state not in action.task_states_refused
-    )
-    if not task_allowed:
-        raise _wrong_state(action, server, "task_state", task_state_name(server.task_state))
-    if action.launched and not server.HasField("launched_at"):
-        raise _wrong_state(action, server, "launched_at", "None")
-    if action.host is not Host.ANY and not server.host:
-        raise _host_not_ready(server, "it has no host")
-    if action.host is Host.UP and (host_is_up is None or not host_is_up(server.host)):
-        raise _host_not_ready(server, f"its host {server.host} is down")
+CREATE_IMAGE = Action(
+    "createImage",
+    vm_states=_STEADY,
+    doing=TaskState.TASK_STATE_IMAGE_SNAPSHOT_PENDING,
+    passing=task("image_snapshot", "image_pending_upload", "image_uploading"),
+    locked=True,
+)
+CREATE_VOLUME_IMAGE = Action("createImage", kind="volume_image", vm_states=_STEADY, locked=True)
+CREATE_BACKUP = Action(
+    "createBackup",
+    vm_states=_STEADY,
+    doing=TaskState.TASK_STATE_IMAGE_BACKUP,
+    passing=task("image_pending_upload", "image_uploading"),
+    locked=True,
+)
+SHELVE = Action(
+    "shelve",
+    vm_states=_STEADY,
+    doing=TaskState.TASK_STATE_SHELVING,
+    passing=task("shelving_image_pending_upload", "shelving_image_uploading", "shelving_offloading"),
+    after=VmState.VM_STATE_SHELVED,
+)
+OFFLOAD = Action(
+    "shelveOffload",
+    vm_states=vm("shelved"),
+    doing=TaskState.TASK_STATE_SHELVING_OFFLOADING,
+    after=VmState.VM_STATE_SHELVED_OFFLOADED,
+)
+UNSHELVE = Action(
+    "unshelve",
+    vm_states=vm("shelved", "shelved_offloaded"),
+    doing=TaskState.TASK_STATE_UNSHELVING,
+    passing=task("powering_on", "spawning"),
+    after=VmState.VM_STATE_ACTIVE,
+)
 
+# ---- moves
 
-def settle(
-    action: Action,
-    server: Server,
-    *,
-    vm_state: VmState.ValueType | None = None,
-    power_state: PowerState.ValueType | None = None,
-) -> None:
-    """Ends an action in the server's record. A task state that belongs to a later action stays."""
-    if action.owns(server.task_state):
-        server.task_state = IDLE
-    if vm_state is not None:
-        server.vm_state = vm_state
-    if power_state is not None:
-        server.power_state = power_state
+RESIZE = Action(
+    "resize",
+    vm_states=vm("active", "stopped"),
+    doing=TaskState.TASK_STATE_RESIZE_PREP,
+    passing=_MOVING,
+    after=VmState.VM_STATE_RESIZED,
+    host=Host.UP,
+)
+MIGRATE = Action(
+    "migrate",
+    kind="resize",
+    vm_states=vm("active", "stopped"),
+    doing=TaskState.TASK_STATE_RESIZE_PREP,
+    passing=_MOVING,
+    after=VmState.VM_STATE_RESIZED,
+    host=Host.UP,
+)
+CONFIRM_RESIZE = Action("confirmResize", vm_states=vm("resized"), after=VmState.VM_STATE_ACTIVE)
+REVERT_RESIZE = Action(
+    "revertResize",
+    vm_states=vm("resized"),
+    doing=TaskState.TASK_STATE_RESIZE_REVERTING,
+    after=VmState.VM_STATE_ACTIVE,
+)
+LIVE_MIGRATE = Action(
+    "live-migration",
+    word="os-migrateLive",
+    vm_states=vm("active", "paused"),
+    doing=TaskState.TASK_STATE_MIGRATING,
+)
+FORCE_COMPLETE = Action(
+    "live_migration_force_complete", vm_states=vm("active"), task_states=task("migrating")
+)
+ABORT_MIGRATION = Action("live_migration_cancel", task_states=task("migrating"))
+EVACUATE = Action(
+    "evacuate",
+    vm_states=vm("active", "error", "stopped"),
+    task_states=None,
+    doing=TaskState.TASK_STATE_REBUILDING,
+    passing=_REBUILDING,
+    locked=True,
+)
 
+# ---- its devices
 
-def task_states_of(actions: Iterable[Action]) -> States:
-    """Every task state that some of the actions set."""
-    return frozenset(
-        state for action in actions for state in {action.doing, *action.passing} if state != IDLE
-    )
+ATTACH_INTERFACE = Action("attach_interface", vm_states=vm("active", "paused", "stopped"))
+DETACH_INTERFACE = Action("detach_interface", vm_states=vm("active", "paused", "stopped"))
+# The port was deleted where it came from: whatever the server is, it has the interface no more.
+DROP_INTERFACE = Action("", kind="detach_interface", task_states=None, locked=True, launched=False)
+ATTACH_VOLUME = Action("attach_volume", vm_states=_VOLUME_ATTACHABLE)
+DETACH_VOLUME = Action("detach_volume", vm_states=_VOLUME_ATTACHABLE, host=Host.UP_IF_SET)
+SWAP_VOLUME = Action("swap_volume", vm_states=vm("active", "paused", "resized"))
+UPDATE_ATTACHMENT = Action("updateVolumeAttachment", task_states=None, launched=False)
+EXTEND_VOLUME = Action("extend_volume", task_states=None, locked=True, launched=False, host=Host.SET)
+ATTACH_SHARE = Action("attach_share", vm_states=vm("stopped"), locked=True)
+DETACH_SHARE = Action("detach_share", vm_states=vm("error", "stopped"), locked=True)
+CHANGE_FIXED_ADDRESSES = Action(
+    "", kind="change_addresses", word="changeFixedAddresses", task_states=None, launched=False
+)
+# Groups, floating addresses, and what the network service tells of them: no lock stands against these.
+CHANGE_ADDRESSES = Action(
+    "", kind="change_addresses", word="changeAddresses", task_states=None, locked=True, launched=False
+)
+REFRESH_NETWORK = Action("", kind="refresh_network", task_states=None, locked=True, launched=False)
+INJECT_NETWORK = Action("injectNetworkInfo", task_states=None, launched=False)
 
+# ---- its record
 
-def _wrong_state(action: Action, server: Server, attribute: str, value: str) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(
-        f"Cannot '{action.name}' server {server.id} while its {attribute} is {value}.",
-        reason="SERVER_STATE",
-        server_id=server.id,
-        action=action.name,
-        attribute=attribute,
-        value=value,
-    )
-
-
-def _host_not_ready(server: Server, why: str) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(
-        f"Server {server.id} is not ready: {why}.",
-        reason="HOST_NOT_READY",
-        server_id=server.id,
-        host=server.host,
-    )
+CHANGE_METADATA = Action("updateMetadata", vm_states=_STEADY, task_states=None)
+CHANGE_TAGS = Action("updateTags", vm_states=_STEADY, task_states=None, locked=True, launched=False)

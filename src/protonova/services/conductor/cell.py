@@ -10,8 +10,11 @@ from oslo_config import cfg
 from sqlalchemy.engine import Connection
 
 from protonova.api.v1.cell_pb2_grpc import CellServiceStub
+from protonova.api.v1.migration_pb2_grpc import MigrationServiceStub
+from protonova.api.v1.server_group_pb2_grpc import ServerGroupServiceStub
 from protonova.api.v1.server_pb2_grpc import ServerServiceStub
 from protonova.placement.v1.allocation_pb2_grpc import AllocationServiceStub
+from protonova.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from protonova.services.conductor import tables
 from protonova.services.conductor.agents import Agents
 from protonova.services.conductor.hosts.record import Host
@@ -20,6 +23,7 @@ from protonova.services.conductor.servers.listing import Listing
 from protonova.services.conductor.servers.store import Servers
 from protonova.services.runtime.channel import connect
 from protonova.services.runtime.database import Database
+from protonova.services.runtime.openstack.image import Images
 from protonova.services.runtime.openstack.network import Networks
 from protonova.services.runtime.openstack.volume import Volumes
 
@@ -31,20 +35,31 @@ class Outside:
     """The services this one calls. Nothing is called, nor connected, before it is needed."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, *, networks: Networks | None = None, volumes: Volumes | None = None
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        networks: Networks | None = None,
+        volumes: Volumes | None = None,
+        images: Images | None = None,
     ) -> None:
         self._placement: grpc.Channel = connect(conf, conf.placement.target)
         self._api: grpc.Channel = connect(conf, conf.api.target)
+        self._scheduler: grpc.Channel = connect(conf, conf.scheduler.target)
         self.allocations = AllocationServiceStub(self._placement)
         self.api = ServerServiceStub(self._api)
         self.cells = CellServiceStub(self._api)
+        self.groups = ServerGroupServiceStub(self._api)
+        self.usage = MigrationServiceStub(self._api)
+        self.scheduler = SchedulerServiceStub(self._scheduler)
         self.agents = Agents(conf)
         self.networks = networks or Networks(conf)
         self.volumes = volumes or Volumes(conf)
+        self.images = images or Images(conf)
 
     def close(self) -> None:
         self.agents.close()
         self._placement.close()
+        self._scheduler.close()
         self._api.close()
 
 

@@ -26,6 +26,7 @@ _OF_THE_HOST = frozenset(
         "PORT_BINDING_FAILED",
         "CAPACITY_EXCEEDED",
         "PROVIDER_NOT_FOUND",
+        "GROUP_POLICY_VIOLATED",
         "INTERNAL",
         "UNKNOWN",
     }

@@ -10,21 +10,31 @@ from oslo_config import cfg
 
 from protonova.api.v1 import cell_pb2
 from protonova.common.v1 import operation_pb2_grpc
-from protonova.conductor.v1 import host_pb2_grpc, server_pb2_grpc
+from protonova.conductor.v1 import (
+    console_pb2_grpc,
+    host_pb2_grpc,
+    migration_pb2_grpc,
+    server_device_pb2_grpc,
+    server_image_pb2_grpc,
+    server_pb2_grpc,
+)
 from protonova.services.conductor import options  # noqa: F401 - registers the options
 from protonova.services.conductor.cell import Cell, wire
-from protonova.services.conductor.hosts.sweeper import Sweeper
 from protonova.services.conductor.hosts.watching import HostWatching
-from protonova.services.conductor.operations import reboot, start, stop
-from protonova.services.conductor.operations.create import Create
-from protonova.services.conductor.operations.delete import Delete
+from protonova.services.conductor.operations.kinds import kinds
 from protonova.services.conductor.registration import Registration
 from protonova.services.conductor.servers.watching import ServerWatching
 from protonova.services.conductor.service.begin import Beginnings
+from protonova.services.conductor.service.console import ConsoleServicer
+from protonova.services.conductor.service.devices import ServerDeviceServicer
 from protonova.services.conductor.service.history import History
 from protonova.services.conductor.service.host import HostServicer
+from protonova.services.conductor.service.image import ServerImageServicer
+from protonova.services.conductor.service.migration import MigrationServicer
+from protonova.services.conductor.service.moves import Moves
 from protonova.services.conductor.service.server import ServerServicer
 from protonova.services.conductor.tables import operation_tables
+from protonova.services.conductor.upkeep import upkeep
 from protonova.services.runtime import config, migration, process
 from protonova.services.runtime.operations import Engine
 from protonova.services.runtime.operations.service import OperationServicer
@@ -45,32 +55,38 @@ def assemble(conf: cfg.ConfigOpts, server: Server, cell: Cell) -> Engine:
     engine = Engine(
         cell.db,
         operation_tables,
-        [Create(cell), Delete(cell), start.kind(cell), stop.kind(cell), reboot.kind(cell)],
+        kinds(cell),
         owner=f"{socket.gethostname()}:{os.getpid()}",
         workers=conf.conductor.workers,
         lease_seconds=conf.operations.lease_seconds,
         poll_seconds=conf.operations.poll_seconds,
         host=conf.host,
     )
-    sweeper = Sweeper(cell.hosts, conf.conductor.up_check_interval)
-    registration = Registration(cell.outside.cells, conf.conductor.registration_interval)
-    server.add(
-        server_pb2_grpc.add_ServerServiceServicer_to_server,
-        ServerServicer(cell, Beginnings(cell, engine), History(cell), ServerWatching(cell, server.stopping)),
-    )
-    server.add(
-        host_pb2_grpc.add_HostServiceServicer_to_server,
-        HostServicer(cell, HostWatching(cell, server.stopping)),
-    )
+    beginnings = Beginnings(cell, engine)
+    history = History(cell)
+    moves = Moves(cell, beginnings, history)
+    watching = HostWatching(cell, server.stopping)
+    servers = ServerServicer(cell, beginnings, history, ServerWatching(cell, server.stopping))
+    images = ServerImageServicer(cell, beginnings)
+    devices = ServerDeviceServicer(cell, engine, beginnings)
+    hosts = HostServicer(cell, engine, watching, beginnings)
+    server.add(server_pb2_grpc.add_ServerServiceServicer_to_server, servers)
+    server.add(server_image_pb2_grpc.add_ServerImageServiceServicer_to_server, images)
+    server.add(server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server, devices)
+    server.add(migration_pb2_grpc.add_MigrationServiceServicer_to_server, MigrationServicer(cell, moves))
+    server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, ConsoleServicer(cell))
+    server.add(host_pb2_grpc.add_HostServiceServicer_to_server, hosts)
     server.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(engine))
 
+    registration = Registration(cell.outside.cells, conf.conductor.registration_interval)
+    works = upkeep(cell, beginnings, moves)
     server.on_stop(cell.db.close)
     server.on_stop(cell.outside.close)
+    server.on_stop(watching.stop)
     server.on_stop(lambda: engine.stop(conf.graceful_shutdown_timeout))
-    server.on_stop(sweeper.stop)
     server.on_stop(registration.stop)
     engine.start()
-    sweeper.start()
+    works.serve(server)
     server.on_start(lambda _port: registration.start(_cell_message(conf, server, cell)))
     return engine
 

@@ -133,6 +133,23 @@ builds = sa.Table(
     sa.Column("build", message(), nullable=False),
 )
 
+# Who holds one of these may look at a server's console. `guest_host` is where the guest was then, `host` and the
+# ports are where it shows itself.
+console_tokens = sa.Table(
+    "console_tokens",
+    metadata,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("server_id", text(36), nullable=False),
+    sa.Column("type", text(32), nullable=False),
+    sa.Column("guest_host", text(255), nullable=False),
+    sa.Column("host", text(255), nullable=False),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("tls_port", sa.Integer, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_console_tokens_expires", "expires_at"),
+    sa.Index("ix_console_tokens_server", "server_id"),
+)
+
 # A host with its hypervisor node and its compute service: one of each.
 hosts = sa.Table(
     "hosts",
@@ -148,7 +165,38 @@ hosts = sa.Table(
     # The newest heartbeat, and whether watchers of the host feed were told that the host is up.
     _time("heartbeat_at"),
     _flag("reported_up"),
+    # Builds in a row that the host refused.
+    sa.Column("failed_builds", sa.Integer, nullable=False, default=0, server_default="0"),
     _integer("generation", sa.BigInteger),
     _time("created_at"),
     sa.Column("report", message(), nullable=False),
+    sa.Index("ix_hosts_failed_builds", "failed_builds"),
+)
+
+# Moves of servers. The message is the record, the columns beside it what lists and steps look for; what is asked of
+# a move while it runs stands apart, because others than its operation write it.
+migrations = sa.Table(
+    "migrations",
+    metadata,
+    sa.Column("number", number(), primary_key=True, autoincrement=True),
+    sa.Column("id", text(36), nullable=False, unique=True),
+    sa.Column("server_id", text(36), nullable=False),
+    _integer("generation", sa.BigInteger),
+    _integer("type", sa.SmallInteger),
+    _integer("status", sa.SmallInteger),
+    _text("source_host"),
+    _text("dest_host"),
+    _text("project_id"),
+    _text("user_id"),
+    _flag("abort_requested"),
+    _flag("force_requested"),
+    _time("created_at"),
+    _time("updated_at"),
+    sa.Column("record", message(), nullable=False),
+    sa.Index("ix_migrations_server", "server_id", "status"),
+    sa.Index("ix_migrations_created", "created_at", "number"),
+    sa.Index("ix_migrations_source", "source_host", "status"),
+    sa.Index("ix_migrations_dest", "dest_host", "status"),
+    # Users may hold a number for long.
+    sqlite_autoincrement=True,
 )

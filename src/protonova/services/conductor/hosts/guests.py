@@ -3,12 +3,15 @@
 The hypervisor owns power states; the conductor owns vm_states. A server follows its guest if and only if it is on
 the reporting host and nothing is being done to it: what an operation does to a guest is told by the operation.
 Reports come again and again, so one that came at the wrong moment is made good by the next.
+
+One state leads instead of following: the guest of a softly deleted server is switched off whenever it is seen to
+run.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -16,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
 from protonova.conductor.v1 import host_pb2
+from protonova.services.conductor.moves import store as moves
 from protonova.services.conductor.servers.store import Servers
 from protonova.services.conductor.states import IDLE, power_state_name, vm_state_name
 from protonova.services.conductor.tables import servers
@@ -25,6 +29,8 @@ _log = logging.getLogger("protonova.conductor.guests")
 
 _CHUNK = 500
 _NO_GUEST = PowerState.POWER_STATE_UNSPECIFIED
+_UNKNOWN = ("", IDLE, _NO_GUEST, VmState.VM_STATE_UNSPECIFIED)
+_RUNS = (PowerState.POWER_STATE_RUNNING, PowerState.POWER_STATE_PAUSED)
 _OFF = {PowerState.POWER_STATE_SHUTDOWN, PowerState.POWER_STATE_CRASHED}
 # Only these follow their guests; in any other state the server says what its guest should be.
 _FOLLOWS = {
@@ -42,19 +48,30 @@ _STATE_OF = {
 }
 
 
-def take_reports(db: Database, store: Servers, request: host_pb2.ReportGuestsRequest) -> list[str]:
-    """Lets servers follow their guests; returns the ids of guests that have no server on their host."""
+def take_reports(
+    db: Database,
+    store: Servers,
+    request: host_pb2.ReportGuestsRequest,
+    keep_off: Callable[[str], object] = lambda _: None,
+) -> list[str]:
+    """Lets servers follow their guests; returns the ids of guests that have no server on their host. `keep_off` is
+    called for servers whose guest should not run, and does."""
     reports = list(request.guests)
-    known = db.read(lambda connection: _known(connection, [report.server_id for report in reports]))
+    ids = [report.server_id for report in reports]
+    known, moving = db.read(lambda connection: (_known(connection, ids), _moving(connection, ids)))
     unknown = []
     for report in reports:
-        host, task_state, power_state = known.get(report.server_id, ("", IDLE, _NO_GUEST))
+        host, task_state, power_state, vm_state = known.get(report.server_id, _UNKNOWN)
         if host != report.host:
-            unknown.append(report.server_id)
+            # Of a server on the move there may be guests on both hosts.
+            if (report.server_id, report.host) not in moving:
+                unknown.append(report.server_id)
             continue
         seen = _NO_GUEST if report.missing else report.power_state
         if task_state == IDLE and seen != power_state:
             _follow(db, store, report.server_id, report.host, seen)
+        if task_state == IDLE and vm_state == VmState.VM_STATE_SOFT_DELETED and seen in _RUNS:
+            keep_off(report.server_id)
     reported = {report.server_id for report in reports}
     for host in request.complete_hosts:
         for server_id in db.read(partial(_with_guest, host=host)):
@@ -101,15 +118,26 @@ def _follow(db: Database, store: Servers, server_id: str, host: str, seen: Power
         )
 
 
-def _known(connection: Connection, server_ids: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+def _known(connection: Connection, server_ids: Sequence[str]) -> dict[str, tuple[str, int, int, int]]:
     found = {}
     for chunk in _chunks(server_ids):
         rows = connection.execute(
-            sa.select(servers.c.id, servers.c.host, servers.c.task_state, servers.c.power_state).where(
-                servers.c.id.in_(chunk), servers.c.deleted_at == 0
-            )
+            sa.select(
+                servers.c.id,
+                servers.c.host,
+                servers.c.task_state,
+                servers.c.power_state,
+                servers.c.vm_state,
+            ).where(servers.c.id.in_(chunk), servers.c.deleted_at == 0)
         )
-        found.update({row.id: (row.host, row.task_state, row.power_state) for row in rows})
+        found.update({row.id: (row.host, row.task_state, row.power_state, row.vm_state) for row in rows})
+    return found
+
+
+def _moving(connection: Connection, server_ids: Sequence[str]) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for chunk in _chunks(server_ids):
+        found |= moves.hosts_under_way(connection, chunk)
     return found
 
 

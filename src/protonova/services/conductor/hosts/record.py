@@ -31,6 +31,7 @@ class Host:
         self.up: bool = self.fresh and not self.forced_down
         self.reported_up: bool = row.reported_up
         self.disabled: bool = row.disabled
+        self.failed_builds: int = row.failed_builds
         self.report = HostReport.FromString(row.report)
 
     @property
@@ -94,6 +95,12 @@ def host_state(report: HostReport, *, up: bool, disabled: bool, cell_id: str) ->
         local_gb=report.local_gb,
         cell_id=cell_id,
         supported_disk_formats=report.supported_disk_formats,
+        host_ip=report.host_ip,
+        cpu_info=report.cpu_info,
+        metrics=report.metrics,
+        supported_guests=report.supported_guests,
+        topology=report.topology if report.HasField("topology") else None,
+        devices=report.devices if report.HasField("devices") else None,
     )
 
 

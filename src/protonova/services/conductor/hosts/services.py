@@ -13,6 +13,7 @@ from protonova.common.v1.server_pb2 import PowerState, VmState
 from protonova.conductor.v1 import host_pb2
 from protonova.services.conductor.hosts.record import BINARY, Host
 from protonova.services.conductor.hosts.store import Hosts
+from protonova.services.conductor.moves import store as moves
 from protonova.services.conductor.servers.store import Servers
 from protonova.services.conductor.states import IDLE
 from protonova.services.conductor.tables import hosts, servers
@@ -30,7 +31,7 @@ def list_services(store: Hosts, request: host_pb2.ListComputeServicesRequest) ->
 
 
 def update_service(store: Hosts, request: host_pb2.UpdateComputeServiceRequest) -> ComputeService:
-    """Raises `errors.NotFound` (COMPUTE_SERVICE_NOT_FOUND)."""
+    """Raises `errors.NotFound` (COMPUTE_SERVICE_NOT_FOUND), `errors.FailedPrecondition` (HOST_NOT_CLEAN)."""
     values: dict[str, Any] = {}
     if request.HasField("disabled"):
         values["disabled"] = request.disabled
@@ -42,6 +43,8 @@ def update_service(store: Hosts, request: host_pb2.UpdateComputeServiceRequest) 
 
     def change(connection: Connection) -> ComputeService:
         host = _service_host(store, connection, request.id, request.host)
+        if host.forced_down and not values.get("forced_down", True):
+            _check_clean(connection, host)
         if values:
             store.steer(connection, host, dict(values))
             host = _service_host(store, connection, host.service_id, "")
@@ -64,6 +67,13 @@ def delete_service(store: Hosts, service_id: str) -> None:
             raise errors.FailedPrecondition(
                 f"Host {host.name} has {count} servers.", reason="HOST_IN_USE", host=host.name, servers=count
             )
+        if moving := moves.unfinished_on(connection, host.name):
+            raise errors.FailedPrecondition(
+                f"Host {host.name} has {moving} unfinished migrations.",
+                reason="HOST_IN_USE",
+                host=host.name,
+                migrations=moving,
+            )
         store.remove(connection, host)
 
     store.db.write(remove)
@@ -76,7 +86,8 @@ def list_hypervisors(
         found = store.find(connection, *_hypervisor_conditions(request))
         if not found:
             return []
-        chosen = None if len(found) > 1 and not request.hostname_pattern else [host.name for host in found]
+        some = request.hostname_pattern or request.hosts or len(found) == 1
+        chosen = [host.name for host in found] if some else None
         usage = _usage(connection, chosen)
         guests = _guests(connection, names, chosen) if request.with_servers else {}
         answer = []
@@ -93,6 +104,17 @@ def list_hypervisors(
         return answer
 
     return store.db.read(read)
+
+
+def _check_clean(connection: Connection, host: Host) -> None:
+    """A host is not up again before its agent has removed what was evacuated from it."""
+    if left := len(moves.left_behind(connection, host.name)):
+        raise errors.FailedPrecondition(
+            f"Host {host.name} may have {left} guests that were evacuated: its agent has to remove them first.",
+            reason="HOST_NOT_CLEAN",
+            host=host.name,
+            migrations=left,
+        )
 
 
 def _service_host(store: Hosts, connection: Connection, service_id: str, name: str) -> Host:
@@ -120,6 +142,8 @@ def _hypervisor_conditions(request: host_pb2.ListHypervisorsRequest) -> list[sa.
         conditions.append(hosts.c.node_id == request.id)
     if request.hostname_pattern:
         conditions.append(hosts.c.node.contains(request.hostname_pattern, autoescape=True))
+    if request.hosts:
+        conditions.append(hosts.c.host.in_(request.hosts))
     return conditions
 
 

@@ -51,6 +51,10 @@ class Hosts:
         row = connection.execute(self._by_name, {"name": name}).first()
         return None if row is None else Host(row, self.cell_id)
 
+    def node_ids(self, connection: Connection) -> dict[str, str]:
+        """Of all hosts, by name."""
+        return {row.host: row.node_id for row in connection.execute(sa.select(hosts.c.host, hosts.c.node_id))}
+
     def states(self, connection: Connection, node_ids: Sequence[str]) -> dict[str, HostState]:
         """By node id, as watchers are to see them."""
         found = {}
@@ -145,6 +149,19 @@ class Hosts:
     def remove(self, connection: Connection, host: Host) -> None:
         connection.execute(sa.delete(hosts).where(hosts.c.number == host.number))
         self._publish(connection, [host.node_id], deleted=True)
+
+    # ---- builds
+
+    def note_build(self, connection: Connection, name: str, *, refused: bool) -> None:
+        """Counts a build that a host refused; one that succeeded takes back those counted so far. Watchers learn of
+        it by the change of the server, which commits after it or with it."""
+        count = hosts.c.failed_builds + 1 if refused else 0
+        connection.execute(sa.update(hosts).where(hosts.c.host == name).values(failed_builds=count))
+
+    def failed_builds(self, connection: Connection) -> dict[str, int]:
+        """By host; those without any are left out."""
+        query = sa.select(hosts.c.host, hosts.c.failed_builds).where(hosts.c.failed_builds > 0)
+        return {row.host: row.failed_builds for row in connection.execute(query)}
 
     # ---- silence
 

@@ -1,4 +1,6 @@
-"""What the steps of a build know beside the server: the request, kept in `builds` until the build is over."""
+"""What the steps of a build know beside the server: the request, kept in `builds` until the build is over.
+
+Actions that carry a secret or files keep them the same way, until they are over."""
 
 from __future__ import annotations
 
@@ -27,6 +29,12 @@ def keep(connection: Connection, requests: Sequence[ServerBuild]) -> None:
         kept.ClearField("server")
         rows.append({"server_id": request.server.id, "build": kept.SerializeToString()})
     connection.execute(sa.insert(builds), rows)
+
+
+def keep_for_action(connection: Connection, server_id: str, kept: ServerBuild) -> None:
+    """Keeps what an action on a server that is built must know beside it; whatever was kept before is over."""
+    forget(connection, server_id)
+    connection.execute(sa.insert(builds), [{"server_id": server_id, "build": kept.SerializeToString()}])
 
 
 def find(connection: Connection, server_id: str) -> ServerBuild | None:

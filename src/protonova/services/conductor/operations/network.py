@@ -13,7 +13,7 @@ from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import build as building
 from protonova.services.runtime import errors
-from protonova.services.runtime.openstack.network import Network, Port
+from protonova.services.runtime.openstack.network import FloatingIp, Network, Port
 from protonova.services.runtime.operations import Outcome, Run, Step
 
 # What users call "the default group" is what the network service takes when none is named.
@@ -113,16 +113,17 @@ class Networking(Step):
         plugged = sorted({port.network_id for _, port in ports})
         found = self._cell.outside.networks.networks(server.project_id, plugged)
         by_id = {network.id: network for network in found}
-        return [_interface(request, port, by_id.get(port.network_id)) for request, port in ports]
+        return [
+            interface_of(port, by_id.get(port.network_id), tag=request.tag, created=not request.port_id)
+            for request, port in ports
+        ]
 
     def _bound_groups(self, server: Server, ports: list[tuple[NetworkRequest, Port]]) -> list[str]:
         """Names of the groups its ports are in. Where all ports are new and in the default group, that is known."""
         names = list(server.security_groups)
         if names in _DEFAULT_GROUPS and not any(request.port_id for request, _ in ports):
             return names
-        ids = list(dict.fromkeys(group for _, port in ports for group in port.security_groups))
-        known = self._cell.outside.networks.security_group_names(ids)
-        return [known.get(group, group) for group in ids]
+        return group_names(self._cell, [port for _, port in ports])
 
     def _groups(self, server: Server) -> Iterable[str]:
         names = list(server.security_groups)
@@ -155,6 +156,13 @@ class Networking(Step):
         return NetworkRequest(network_id=own[0].id)
 
 
+def group_names(cell: Cell, ports: Iterable[Port]) -> list[str]:
+    """Names of the security groups ports are in."""
+    ids = list(dict.fromkeys(group for port in ports for group in port.security_groups))
+    known = cell.outside.networks.security_group_names(ids)
+    return [known.get(group, group) for group in ids]
+
+
 def kept_ports(build: ServerBuild | None) -> set[str]:
     """Ports that were there before the server, and stay."""
     return {request.port_id for request in build.networks if request.port_id} if build else set()
@@ -180,7 +188,19 @@ def _take(made: dict[str, Port], request: NetworkRequest, named: set[str]) -> Po
     return None
 
 
-def _interface(request: NetworkRequest, port: Port, network: Network | None) -> NetworkInterface:
+def interface_of(
+    port: Port,
+    network: Network | None,
+    *,
+    tag: str = "",
+    created: bool = False,
+    floating: Iterable[FloatingIp] = (),
+) -> NetworkInterface:
+    """A port as a server has it; `floating` are the addresses that lead to the port."""
+    leading: dict[str, list[str]] = {}
+    for one in floating:
+        if one.port_id == port.id:
+            leading.setdefault(one.fixed_address, []).append(one.address)
     return NetworkInterface(
         port_id=port.id,
         network_id=port.network_id,
@@ -197,11 +217,12 @@ def _interface(request: NetworkRequest, port: Port, network: Network | None) -> 
                     HostRoute(destination=destination, next_hop=hop) for destination, hop in ip.host_routes
                 ],
                 dhcp=ip.dhcp,
+                floating_addresses=sorted(leading.get(ip.address, ())),
             )
             for ip in port.fixed_ips
         ],
-        tag=request.tag,
-        created_for_server=not request.port_id,
+        tag=tag,
+        created_for_server=created,
         vif_type=port.vif_type,
         vnic_type=port.vnic_type,
         bridge=str(port.vif_details.get("bridge_name") or ""),

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.compute.v1 import guest_pb2
-from protonova.services.conductor import actions
+from protonova.services.conductor import actions, faults
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import agent, volume
 from protonova.services.conductor.operations import build as building
@@ -30,20 +30,23 @@ class Spawning(Step):
 
         def read(connection: Connection) -> Any:
             build = building.load(connection, run.subject)
-            name = building.destination(build, run).host
-            return build, name, cell.servers.get(connection, run.subject), cell.hosts.get(connection, name)
+            chosen = building.destination(build, run)
+            server = cell.servers.get(connection, run.subject)
+            return build, chosen, server, cell.hosts.get(connection, chosen.host)
 
-        build, name, server, host = cell.db.read(read)
+        build, chosen, server, host = cell.db.read(read)
+        name = chosen.host
         request = guest_pb2.SpawnGuestRequest(
             host=name,
             fence=agent.fence(run),
             server=server,
             admin_password=build.admin_password,
             files=[guest_pb2.GuestFile(path=file.path, contents=file.contents) for file in build.files],
+            pci_providers=chosen.pci_providers,
         )
         with agent.calling(name):
             stream = agent.guests_on(cell, host, name).SpawnGuest(request, timeout=self.timeout)
-            guest = _guest(run, stream)
+            guest = guest_of(run, stream)
         volume.complete_volumes(cell, server)
 
         def apply(connection: Connection) -> None:
@@ -55,24 +58,36 @@ class Spawning(Step):
                 if guest.instance_name:
                     changed.instance_name = guest.instance_name
                 changed.root_device_name = guest.root_device_name or changed.root_device_name
+                if guest.HasField("numa_topology"):
+                    changed.numa_topology.CopyFrom(guest.numa_topology)
+                del changed.pci_devices[:]
+                changed.pci_devices.extend(guest.pci_devices)
 
             building.forget(connection, run.subject)
+            if host is not None and host.failed_builds:
+                cell.hosts.note_build(connection, name, refused=False)
             cell.servers.change(connection, run.subject, alter)
 
         return Outcome(apply=apply, host=name)
 
-    def undo(self, run: Run) -> None:
+    def undo(self, run: Run) -> Outcome | None:
         build = self._cell.db.read(lambda c: building.load(c, run.subject))
-        agent.destroy(self._cell, run, building.destination(build, run).host)
+        name = building.destination(build, run).host
+        agent.destroy(self._cell, run, name)
+        if run.error is None or not faults.another_host_may_do(run.error):
+            return None
+        return Outcome(apply=lambda connection: self._cell.hosts.note_build(connection, name, refused=True))
 
 
-def _guest(run: Run, stream: Any) -> guest_pb2.Guest:
-    """Reads the progress of a spawn until the guest is there; gives it up when the server is to be deleted."""
+def guest_of(run: Run, stream: Any) -> guest_pb2.Guest:
+    """Reads the progress of a spawn, a rescue or a rebuild until the guest is there; gives it up when the operation
+    is preempted."""
     with run.interruptible(stream.cancel):
         try:
             for told in stream:
                 if told.HasField("guest"):
-                    return told.guest
+                    guest: guest_pb2.Guest = told.guest
+                    return guest
         except errors.Cancelled:
             run.check()
             raise

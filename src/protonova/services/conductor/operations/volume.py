@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from google.protobuf import json_format
 from sqlalchemy.engine import Connection
 
@@ -36,9 +39,7 @@ class BlockDeviceMapping(Step):
         server, build = cell.db.read(
             lambda c: (cell.servers.get(c, run.subject), building.load(c, run.subject))
         )
-        destination = building.destination(build, run)
-        host = cell.host(destination.host)
-        connector = {"host": destination.host, "ip": host.report.host_ip if host else "", "os_type": "linux"}
+        connector = connector_of(cell, building.destination(build, run).host)
         attached = cell.outside.volumes.attachments_of(server.id)
         devices: dict[str, BlockDevice] = {}
         for device in server.block_devices:
@@ -115,9 +116,23 @@ class BlockDeviceMapping(Step):
             or device.attachment_id
             or volumes.create_attachment(device.volume_id, server_id)
         )
-        connection = volumes.connect_attachment(device.attachment_id, connector)
-        device.connection.Clear()
-        json_format.ParseDict(connection, device.connection)
+        connect(self._cell, device, connector)
+
+
+def connect(cell: Cell, device: BlockDevice, connector: dict[str, str]) -> None:
+    """Writes into a device how the connector's host reaches its volume."""
+    set_connection(device, cell.outside.volumes.connect_attachment(device.attachment_id, connector))
+
+
+def connector_of(cell: Cell, host_name: str) -> dict[str, str]:
+    """What the volume service is told of a host that is to reach a volume."""
+    host = cell.host(host_name)
+    return {"host": host_name, "ip": host.report.host_ip if host else "", "os_type": "linux"}
+
+
+def set_connection(device: BlockDevice, connection: Mapping[str, Any]) -> None:
+    device.connection.Clear()
+    json_format.ParseDict(dict(connection), device.connection)
 
 
 def complete_volumes(cell: Cell, server: Server) -> None:
@@ -128,7 +143,7 @@ def complete_volumes(cell: Cell, server: Server) -> None:
 
 
 def detach_volumes(cell: Cell, server_id: str) -> None:
-    for attachment_id in cell.outside.volumes.attachments_of(server_id).values():
+    for _, attachment_id in cell.outside.volumes.attachment_ids(server_id):
         cell.outside.volumes.delete_attachment(attachment_id)
 
 

@@ -14,6 +14,7 @@ from protonova.services.runtime import context, errors
 from protonova.services.runtime.database import Database
 
 MOST_TAGS = 50
+_LONGEST_PASSWORD = 1020
 
 _CHANGEABLE = (
     "name",
@@ -23,6 +24,7 @@ _CHANGEABLE = (
     "hostname",
     "locked_by",
     "locked_reason",
+    "encrypted_password",
     # Absent in the message = none.
     "description",
     "pinned_availability_zone",
@@ -43,6 +45,12 @@ def update(
                 f"'{path}' of a server cannot be changed this way.", reason="FIELD_NOT_CHANGEABLE", field=path
             )
     given = request.server
+    if len(given.encrypted_password) > _LONGEST_PASSWORD:
+        raise errors.InvalidArgument(
+            f"An encrypted password has at most {_LONGEST_PASSWORD} characters.",
+            reason="FIELD_INVALID",
+            field="encrypted_password",
+        )
 
     def alter(server: Server) -> None:
         for path in paths:

@@ -4,7 +4,7 @@ the operation are one transaction."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -13,10 +13,15 @@ from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
+from protonova.services.conductor.clock import to_micros
+from protonova.services.conductor.moves import store as moves
+from protonova.services.conductor.moves.status import UNDER_WAY
 from protonova.services.conductor.operations import build as building
-from protonova.services.conductor.operations import create, delete
+from protonova.services.conductor.operations import create, delete, soft_delete
+from protonova.services.conductor.servers import device_names, reclaim
+from protonova.services.conductor.states import IDLE
 from protonova.services.runtime import context, errors
-from protonova.services.runtime.operations import Engine
+from protonova.services.runtime.operations import DONE, PENDING, RUNNING, Engine
 
 
 class Beginnings:
@@ -26,7 +31,16 @@ class Beginnings:
         own = cell.conf.conductor
         patience = own.network_timeout + own.volume_timeout + own.spawn_timeout
         # An operation that takes longer than all its steps may is given up.
-        self._deadlines = {"create": patience * 2, "delete": own.cleanup_timeout * 2}
+        self._deadlines = {
+            "create": patience * 2,
+            "delete": own.cleanup_timeout * 2,
+            "swap_volume": own.volume_swap_timeout * 2 + own.volume_timeout * 2,
+            "resize": (patience + own.schedule_timeout) * 2 + 3600,
+            "confirmResize": own.cleanup_timeout * 2,
+            "revertResize": patience * 2 + 3600 + own.cleanup_timeout,
+            "live-migration": own.live_migration_timeout * 2 + own.cleanup_timeout,
+            "evacuate": (patience + own.schedule_timeout) * 2,
+        }
         self._deadline = own.guest_timeout * 2 + 3600
 
     def create(self, builds: Sequence[ServerBuild]) -> None:
@@ -54,39 +68,106 @@ class Beginnings:
             self._engine.run(operation)
 
     def action(
-        self, action: actions.Action, server_id: str, payload: Mapping[str, Any] | None = None
-    ) -> None:
-        """Raises `errors.NotFound` (SERVER_NOT_FOUND) and what `actions.check` raises."""
+        self,
+        action: actions.Action,
+        server_id: str,
+        payload: Mapping[str, Any] | Callable[[Connection, Server], Mapping[str, Any]] | None = None,
+        alter: Callable[[Server], Mapping[str, Any] | None] = lambda _: None,
+        *,
+        kept: ServerBuild | None = None,
+    ) -> str:
+        """Returns the operation's id; `kept` is what its steps must know and its payload must not show. `alter`
+        sees the server once the table allows the action: it may refuse, change it, and say what the payload is. A
+        payload that is a function is asked for after that, in the transaction; it may write, and refuse as well.
+        Raises `errors.NotFound` (SERVER_NOT_FOUND) and what `actions.check` raises."""
         ctx = context.current()
 
         def begin(connection: Connection) -> str:
-            def alter(server: Server) -> None:
-                actions.check(action, server, ctx, lambda host: self._cell.host_is_up(connection, host))
-                server.task_state = action.doing
+            found: Mapping[str, Any] | None = None
 
-            server = self._cell.servers.write(connection, server_id, alter)
-            begun = self._operation(connection, action, server_id, payload or {}, ctx)
+            def change(server: Server) -> None:
+                nonlocal found
+                actions.check(action, server, ctx, lambda host: self._cell.host_is_up(connection, host))
+                if action.doing != IDLE:
+                    server.task_state = action.doing
+                found = alter(server)
+
+            server = self._cell.servers.write(connection, server_id, change)
+            given = payload(connection, server) if callable(payload) else payload
+            if kept is not None:
+                building.keep_for_action(connection, server_id, kept)
+            begun = self._operation(connection, action, server_id, found or given or {}, ctx)
             self._cell.servers.tell(connection, server)
             return begun
 
-        self._engine.run(self._cell.db.write(begin))
+        operation = self._cell.db.write(begin)
+        self._engine.run(operation)
+        return operation
 
-    def delete(self, server_id: str) -> None:
-        """Begins a deletion; while one is under way there is nothing to begin."""
+    def turned_back(self, operation_id: str) -> bool:
+        """Whether an operation will not succeed any more."""
+        return self._engine.get(operation_id).state not in (PENDING, RUNNING, DONE)
+
+    def wait(self, operation_id: str, seconds: float) -> None:
+        """For the callers that want to know how it ends: raises what an operation failed with. One that takes
+        longer than that goes on."""
+        error = self._engine.wait(operation_id, seconds).error
+        if error is not None:
+            raise error
+
+    def delete(self, server_id: str, *, force: bool = False) -> None:
+        """Begins a deletion, a soft one where the operator wants that unless `force`; while one is under way, or a
+        soft one is done, there is nothing to begin."""
         ctx = context.current()
+        softly = self._cell.conf.reclaim_instance_interval > 0 and not force
 
         def begin(connection: Connection) -> str | None:
-            under_way = False
+            action: actions.Action | None = actions.DELETE
+            # What is on two hosts is not kept there for later.
+            moving = bool(softly and moves.with_status(connection, server_id, UNDER_WAY))
 
             def alter(server: Server) -> None:
-                nonlocal under_way
-                actions.check(actions.DELETE, server, ctx)
-                under_way = server.task_state == actions.DELETE.doing
-                server.task_state = actions.DELETE.doing
+                nonlocal action
+                action = actions.DELETE
+                if softly and not moving and server.HasField("launched_at"):
+                    action = actions.SOFT_DELETE
+                actions.check(action, server, ctx)
+                under_way = server.task_state in (actions.DELETE.doing, action.doing)
+                if under_way or (softly and server.vm_state == VmState.VM_STATE_SOFT_DELETED):
+                    action = None
+                    return
+                server.task_state = action.doing
                 server.progress = 0
 
             server = self._cell.servers.write(connection, server_id, alter)
-            if under_way:
+            if action is None:
+                return None
+            payload = delete.payload(connection, server) if action is actions.DELETE else {}
+            begun = self._operation(connection, action, server_id, payload, ctx, preempt=True)
+            self._cell.servers.tell(connection, server)
+            return begun
+
+        operation = self._cell.db.write(begin)
+        if operation is not None:
+            self._engine.run(operation)
+
+    def reclaim(self, server_id: str) -> bool:
+        """Begins to delete a server if the time since its soft deletion is over; says whether it did."""
+        interval = int(self._cell.conf.reclaim_instance_interval)
+        ctx = context.internal("conductor")
+
+        def begin(connection: Connection) -> str | None:
+            due = False
+
+            def alter(server: Server) -> None:
+                nonlocal due
+                # `updated_at` is now.
+                due = reclaim.is_due(server, to_micros(server.updated_at), interval)
+                if due:
+                    server.task_state = actions.DELETE.doing
+
+            server = self._cell.servers.write(connection, server_id, alter)
+            if not due:
                 return None
             payload = delete.payload(connection, server)
             begun = self._operation(connection, actions.DELETE, server_id, payload, ctx, preempt=True)
@@ -96,6 +177,54 @@ class Beginnings:
         operation = self._cell.db.write(begin)
         if operation is not None:
             self._engine.run(operation)
+        return operation is not None
+
+    def keep_off(self, server_id: str) -> None:
+        """Begins to switch off the guest of a softly deleted server; of another one nothing is begun."""
+
+        def begin(connection: Connection) -> str | None:
+            softly = False
+
+            def look(server: Server) -> None:
+                nonlocal softly
+                softly = server.vm_state == VmState.VM_STATE_SOFT_DELETED and server.task_state == IDLE
+
+            # Nothing is altered; the row is held, so that the operation gets its place in the server's line.
+            self._cell.servers.write(connection, server_id, look)
+            if not softly:
+                return None
+            return self._engine.create(connection, soft_delete.KEEP_OFF, server_id, {})
+
+        try:
+            operation = self._cell.db.write(begin)
+        except errors.NotFound:
+            return  # it is gone meanwhile
+        if operation is not None:
+            self._engine.run(operation)
+
+    def reset_state(self, server_id: str, state: VmState.ValueType) -> None:
+        """Says what a server is, at once; whatever is done to it gives way."""
+        ctx = context.current()
+
+        def begin(connection: Connection) -> str:
+            softly = False
+
+            def alter(server: Server) -> None:
+                nonlocal softly
+                actions.check(actions.RESET_STATE, server, ctx)
+                softly = server.HasField("soft_deleted_at") or actions.SOFT_DELETE.owns(server.task_state)
+                server.vm_state = state
+                server.task_state = actions.RESET_STATE.doing
+                server.progress = 0
+                server.ClearField("soft_deleted_at")
+
+            server = self._cell.servers.write(connection, server_id, alter)
+            payload = {"launched": server.HasField("launched_at"), "soft_deleted": softly}
+            begun = self._operation(connection, actions.RESET_STATE, server_id, payload, ctx, preempt=True)
+            self._cell.servers.tell(connection, server)
+            return begun
+
+        self._engine.run(self._cell.db.write(begin))
 
     def _operation(
         self,
@@ -109,12 +238,12 @@ class Beginnings:
     ) -> str:
         return self._engine.create(
             connection,
-            action.name,
+            action.operation,
             server_id,
             dict(payload),
             action=action.name,
             context=ctx,
-            deadline_seconds=self._deadlines.get(action.name, self._deadline),
+            deadline_seconds=self._deadlines.get(action.operation, self._deadline),
             preempt=preempt,
         )
 
@@ -124,6 +253,7 @@ class Beginnings:
         server.CopyFrom(build.server)
         for device in server.block_devices:
             device.id = device.id or str(uuid.uuid4())
+        device_names.name_all(server)
         tags = sorted(set(server.tags))
         del server.tags[:]
         server.tags.extend(tags)

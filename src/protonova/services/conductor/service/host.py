@@ -12,11 +12,17 @@ from protonova.conductor.v1 import host_pb2_grpc
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.hosts import guests, services
 from protonova.services.conductor.hosts.watching import HostWatching
+from protonova.services.conductor.operations import prefetch
+from protonova.services.conductor.service.begin import Beginnings
+from protonova.services.runtime import errors
+from protonova.services.runtime.operations import Engine
 
 
 class HostServicer(host_pb2_grpc.HostServiceServicer):
-    def __init__(self, cell: Cell, watching: HostWatching) -> None:
+    def __init__(self, cell: Cell, engine: Engine, watching: HostWatching, beginnings: Beginnings) -> None:
+        self._beginnings = beginnings
         self._cell = cell
+        self._engine = engine
         self._watching = watching
 
     def ReportHosts(
@@ -33,7 +39,7 @@ class HostServicer(host_pb2_grpc.HostServiceServicer):
     def ReportGuests(
         self, request: pb.ReportGuestsRequest, context: grpc.ServicerContext
     ) -> pb.ReportGuestsResponse:
-        unknown = guests.take_reports(self._cell.db, self._cell.servers, request)
+        unknown = guests.take_reports(self._cell.db, self._cell.servers, request, self._beginnings.keep_off)
         return pb.ReportGuestsResponse(unknown_server_ids=unknown)
 
     def ListComputeServices(
@@ -57,6 +63,17 @@ class HostServicer(host_pb2_grpc.HostServiceServicer):
     ) -> pb.ListHypervisorsResponse:
         found = services.list_hypervisors(self._cell.hosts, self._cell.servers, request)
         return pb.ListHypervisorsResponse(hypervisors=found)
+
+    def PrefetchImages(
+        self, request: pb.PrefetchImagesRequest, context: grpc.ServicerContext
+    ) -> pb.PrefetchImagesResponse:
+        for field in ("id", "hosts", "images"):
+            if not getattr(request, field):
+                raise errors.InvalidArgument(
+                    f"A prefetch needs its {field}.", reason="PREFETCH_INVALID", field=field
+                )
+        prefetch.begin(self._cell, self._engine, request)
+        return pb.PrefetchImagesResponse()
 
     def WatchHosts(
         self, request: pb.WatchHostsRequest, context: grpc.ServicerContext

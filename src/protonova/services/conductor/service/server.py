@@ -8,7 +8,6 @@ import grpc
 
 from protonova.compute.v1 import guest_pb2
 from protonova.conductor.v1 import server_pb2 as pb
-from protonova.conductor.v1 import server_pb2_grpc
 from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import agent
@@ -16,13 +15,18 @@ from protonova.services.conductor.servers import edits
 from protonova.services.conductor.servers.watching import ServerWatching
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.history import History
+from protonova.services.conductor.service.states import ServerStates
 from protonova.services.runtime import context as contexts
 from protonova.services.runtime import errors
 
 
-class ServerServicer(server_pb2_grpc.ServerServiceServicer):
+class ServerServicer(ServerStates):
     def __init__(
-        self, cell: Cell, beginnings: Beginnings, history: History, watching: ServerWatching
+        self,
+        cell: Cell,
+        beginnings: Beginnings,
+        history: History,
+        watching: ServerWatching,
     ) -> None:
         self._cell = cell
         self._begin = beginnings
@@ -40,7 +44,7 @@ class ServerServicer(server_pb2_grpc.ServerServiceServicer):
     def DeleteServer(
         self, request: pb.DeleteServerRequest, context: grpc.ServicerContext
     ) -> pb.DeleteServerResponse:
-        self._begin.delete(request.id)
+        self._begin.delete(request.id, force=request.force)
         return pb.DeleteServerResponse()
 
     def StartServer(

@@ -1,0 +1,1 @@
+"""Migrations: the records of servers on their way from one host to another."""

@@ -1,0 +1,70 @@
+"""The confirmation of a resize: the source discards what it kept, and its claims are released."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from protonova.common.v1.migration_pb2 import MigrationStatus
+from protonova.common.v1.server_pb2 import PowerState, Server, VmState
+from protonova.services.conductor import faults
+from protonova.services.conductor.cell import Cell
+from protonova.services.conductor.moves import store
+from protonova.services.conductor.operations.moves import claims, destination, guests
+from protonova.services.runtime import errors
+from protonova.services.runtime.operations import Kind, Outcome, Run, Step
+
+
+class Discard(Step):
+    name = "discard"
+    event = "compute_confirm_resize"
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(timeout=cell.conf.conductor.guest_timeout + cell.conf.service_down_time)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        server, migration = destination.load(self._cell, run)
+        guests.discard(self._cell, run, server.id, migration.source_host, migration.id)
+        return Outcome(host=migration.source_host)
+
+
+class Release(Step):
+    name = "release"
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(timeout=cell.conf.conductor.cleanup_timeout)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        claims.release(cell, migration.id)
+        claims.place(cell, server, [server.host])
+        claims.settle_usage(cell, migration, migration.new_flavor)
+
+        def apply(connection: Connection) -> None:
+            store.set_status(connection, migration.id, MigrationStatus.MIGRATION_STATUS_CONFIRMED)
+            cell.servers.change(connection, run.subject, _confirmed)
+
+        return Outcome(apply=apply)
+
+
+class ConfirmResize(Kind):
+    name = "confirmResize"
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self.steps = [Discard(cell), Release(cell)]
+
+    def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        """It can be confirmed once more."""
+        store.set_status(connection, run.payload["migration"], MigrationStatus.MIGRATION_STATUS_FINISHED)
+        self._cell.servers.change(connection, run.subject, lambda server: faults.set_fault(server, error))
+
+
+def _confirmed(server: Server) -> None:
+    if server.vm_state != VmState.VM_STATE_RESIZED:
+        return
+    off = server.power_state in (PowerState.POWER_STATE_SHUTDOWN, PowerState.POWER_STATE_CRASHED)
+    server.vm_state = VmState.VM_STATE_STOPPED if off else VmState.VM_STATE_ACTIVE
+    server.previous_vm_state = VmState.VM_STATE_UNSPECIFIED

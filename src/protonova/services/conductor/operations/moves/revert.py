@@ -1,0 +1,222 @@
+"""The way back from a resize. Each step but the last can be taken back, so a server that cannot go back stays where
+it is and can be tried again, or confirmed.
+
+    set_aside    the destination switches the guest off and sets it aside
+    relocate     ports and volumes go to the source
+    claim        the server holds its source again, the migration its destination
+    put_back     the source puts the guest back and starts it, unless it was off
+                 (from here on the server is back, and nothing is taken back any more)
+    clean        the destination discards what it kept, and its claims are released
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
+from protonova.common.v1.server_pb2 import PowerState, Server, VmState
+from protonova.compute.v1 import guest_pb2
+from protonova.services.conductor.actions import REVERT_RESIZE, settle
+from protonova.services.conductor.cell import Cell
+from protonova.services.conductor.moves import store
+from protonova.services.conductor.operations.moves import claims, destination, ending, guests
+from protonova.services.runtime import errors
+from protonova.services.runtime.operations import Kind, Outcome, Run, Step
+
+# Ends the label under which the destination keeps what is going back.
+BACK = "-back"
+
+
+def back_label(migration: Migration) -> str:
+    return f"{migration.id}{BACK}"
+
+
+class _Step(Step):
+    """Once the guest is back on its source it stays there, whatever becomes of what it left."""
+
+    def undo(self, run: Run) -> Outcome | None:
+        return None if run.memory.get("returned") else self.take_back(run)
+
+    def take_back(self, run: Run) -> Outcome | None:
+        raise NotImplementedError
+
+
+class SetAside(_Step):
+    name = "set_aside"
+    event = "compute_revert_resize"
+
+    def __init__(self, cell: Cell) -> None:
+        own = cell.conf.conductor
+        super().__init__(
+            timeout=own.guest_timeout + guests.LONGEST_SHUTDOWN, undo_timeout=own.cleanup_timeout
+        )
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        memory = {
+            "own": claims.kept(claims.held(cell, server.id)),
+            "other": claims.kept(claims.held(cell, migration.id)),
+        }
+        guests.set_aside(
+            cell, run, server, server.host, back_label(migration), "", guests.patience(cell, server)
+        )
+        return Outcome(memory=memory, host=server.host)
+
+    def take_back(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        return guests.put_back_or_say(
+            cell,
+            run,
+            server,
+            server.host,
+            back_label(migration),
+            start=server.power_state != PowerState.POWER_STATE_SHUTDOWN,
+        )
+
+
+class Relocate(_Step):
+    name = "relocate"
+
+    def __init__(self, cell: Cell) -> None:
+        own = cell.conf.conductor
+        super().__init__(timeout=own.network_timeout + own.volume_timeout, undo_timeout=own.cleanup_timeout)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        _, migration = destination.load(self._cell, run)
+        return guests.relocate(self._cell, run, migration.source_host, None)
+
+    def take_back(self, run: Run) -> Outcome:
+        server, _ = destination.load(self._cell, run)
+        return guests.relocate_or_say(self._cell, run, server.host)
+
+
+class ChangeOver(_Step):
+    name = "claim"
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(undo_timeout=cell.conf.conductor.cleanup_timeout)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome | None:
+        self._assign(run, "other", "own")
+        return None
+
+    def take_back(self, run: Run) -> Outcome | None:
+        self._assign(run, "own", "other")
+        return None
+
+    def _assign(self, run: Run, of_server: str, of_migration: str) -> None:
+        server, migration = destination.load(self._cell, run)
+        claims.assign(
+            self._cell,
+            server,
+            migration.id,
+            claims.recalled(run.memory[of_server]),
+            claims.recalled(run.memory[of_migration]),
+        )
+
+
+class PutBack(_Step):
+    name = "put_back"
+    event = "compute_finish_revert_resize"
+
+    def __init__(self, cell: Cell) -> None:
+        own = cell.conf.conductor
+        super().__init__(timeout=own.guest_timeout, undo_timeout=own.cleanup_timeout)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        start = server.previous_vm_state != VmState.VM_STATE_STOPPED
+        guest = guests.put_back(
+            cell, run, _as_it_was(server, migration), migration.source_host, migration.id, start=start
+        )
+
+        def apply(connection: Connection) -> None:
+            def alter(changed: Server) -> None:
+                _returned(changed, migration, guest)
+                vm_state = VmState.VM_STATE_ACTIVE if start else VmState.VM_STATE_STOPPED
+                settle(REVERT_RESIZE, changed, vm_state=vm_state)
+                changed.previous_vm_state = VmState.VM_STATE_UNSPECIFIED
+
+            cell.servers.change(connection, run.subject, alter)
+
+        return Outcome(memory={"returned": True}, apply=apply, host=migration.source_host)
+
+    def take_back(self, run: Run) -> Outcome | None:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        try:
+            guests.set_aside(cell, run, server, migration.source_host, migration.id, "", 0)
+        except errors.NotFound as error:
+            if error.reason != "GUEST_NOT_FOUND":
+                raise
+        return None
+
+
+class Clean(Step):
+    name = "clean"
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(timeout=cell.conf.conductor.cleanup_timeout)
+        self._cell = cell
+
+    def do(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        guests.discard(cell, run, server.id, migration.dest_host, back_label(migration))
+        claims.release(cell, migration.id)
+        claims.place(cell, server, [migration.source_host])
+        claims.settle_usage(cell, migration, migration.old_flavor)
+
+        def apply(connection: Connection) -> None:
+            store.set_status(connection, migration.id, MigrationStatus.MIGRATION_STATUS_REVERTED)
+
+        return Outcome(apply=apply)
+
+
+class RevertResize(Kind):
+    name = "revertResize"
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self.steps = [SetAside(cell), Relocate(cell), ChangeOver(cell), PutBack(cell), Clean(cell)]
+
+    def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        if run.memory.get("returned"):
+            store.set_status(connection, run.payload["migration"], MigrationStatus.MIGRATION_STATUS_ERROR)
+            return
+        reached = MigrationStatus.MIGRATION_STATUS_FINISHED
+        ending.stayed(self._cell, run, REVERT_RESIZE, error, connection, reached)
+
+
+def _as_it_was(server: Server, migration: Migration) -> Server:
+    """The server with its former flavor; where its NUMA cells lie is what its host has kept."""
+    wanted = Server()
+    wanted.CopyFrom(server)
+    wanted.flavor.CopyFrom(migration.old_flavor)
+    del wanted.pci_requests[:], wanted.pci_devices[:]
+    wanted.pci_requests.extend(migration.old_pci_requests)
+    wanted.ClearField("numa_topology")
+    return wanted
+
+
+def _returned(changed: Server, migration: Migration, guest: guest_pb2.Guest) -> None:
+    changed.flavor.CopyFrom(migration.old_flavor)
+    changed.host, changed.node = migration.source_host, migration.source_node
+    changed.availability_zone = migration.source_availability_zone
+    changed.power_state = guest.power_state
+    del changed.pci_requests[:], changed.pci_devices[:]
+    changed.pci_requests.extend(migration.old_pci_requests)
+    changed.pci_devices.extend(guest.pci_devices)
+    changed.launched_at.CopyFrom(changed.updated_at)
+    changed.root_device_name = guest.root_device_name or changed.root_device_name
+    if guest.HasField("numa_topology"):
+        changed.numa_topology.CopyFrom(guest.numa_topology)
+    else:
+        changed.ClearField("numa_topology")
