@@ -11,14 +11,18 @@ import pytest
 import sqlalchemy as sa
 
 from protonova.api.v1 import (
+    aggregate_pb2_grpc,
     cell_pb2,
     cell_pb2_grpc,
     flavor_pb2,
     flavor_pb2_grpc,
     host_pb2_grpc,
     keypair_pb2_grpc,
+    migration_pb2_grpc,
     quota_pb2,
     quota_pb2_grpc,
+    server_group_pb2,
+    server_group_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
 )
@@ -50,8 +54,11 @@ class Api:
         self.servers = server_pb2_grpc.ServerServiceStub(self.channel)
         self.flavors = flavor_pb2_grpc.FlavorServiceStub(self.channel)
         self.keypairs = keypair_pb2_grpc.KeypairServiceStub(self.channel)
+        self.moves = migration_pb2_grpc.MigrationServiceStub(self.channel)
         self.quotas = quota_pb2_grpc.QuotaServiceStub(self.channel)
+        self.groups = server_group_pb2_grpc.ServerGroupServiceStub(self.channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self.channel)
+        self.aggregates = aggregate_pb2_grpc.AggregateServiceStub(self.channel)
         self.cells = cell_pb2_grpc.CellServiceStub(self.channel)
         self.operations = operation_pb2_grpc.OperationServiceStub(self.channel)
 
@@ -109,6 +116,35 @@ class Region:
                 flavor_pb2.CreateFlavorRequest(flavor=Flavor(id=flavor_id, **values))
             ).flavor
 
+    def add_group(self, policy: str = "ANTI_AFFINITY", **fields) -> server_group_pb2.ServerGroup:
+        group = server_group_pb2.ServerGroup(
+            name="together", policy=f"SERVER_GROUP_POLICY_{policy}", **fields
+        )
+        request = server_group_pb2.CreateServerGroupRequest(group=group)
+        return self.api.groups.CreateServerGroup(request).group
+
+    def members(self, group_id: str) -> list[str]:
+        request = server_group_pb2.GetServerGroupRequest(id=group_id)
+        return list(self.api.groups.GetServerGroup(request).group.member_ids)
+
+    def places(self, group_id: str) -> dict[str, str]:
+        """Hosts by member."""
+        request = server_group_pb2.GetServerGroupPlacesRequest(id=group_id)
+        return {place.server_id: place.host for place in self.api.groups.GetServerGroupPlaces(request).places}
+
+    def give_places(self, group_id: str, places: dict[str, str], *clear: str, generation: int = 0) -> int:
+        """Hosts by server id; returns the group's generation."""
+        request = server_group_pb2.PlaceServerGroupMembersRequest(
+            id=group_id,
+            generation=generation,
+            places=[
+                server_group_pb2.MemberPlace(server_id=server_id, host=host)
+                for server_id, host in places.items()
+            ],
+            clear_server_ids=clear,
+        )
+        return self.api.groups.PlaceServerGroupMembers(request).generation
+
     def request(self, **fields) -> server_pb2.CreateServersRequest:
         values = {
             "name": "web",
@@ -160,11 +196,11 @@ class Region:
         mappings = tables.instance_mappings
         return {row.id for row in self.rows(sa.select(mappings.c.id).where(mappings.c.cell_id.is_(None)))}
 
-    def until(self, condition) -> None:
-        """Looks again and again until something has come about."""
+    def until(self, condition, tell=lambda: "") -> None:
+        """Looks again and again until something has come about; `tell` says how it is when it has not."""
         pause, deadline = threading.Event(), time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, "it did not come about"
+            assert time.monotonic() < deadline, f"it did not come about: {tell()}"
             pause.wait(0.02)
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """The operation that builds servers: its way, its failures, deletions and crashes at each step."""
 
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from sqlalchemy import select
 
 from protonova.api.v1 import server_pb2 as pb
@@ -220,10 +221,11 @@ def test_another_replica_takes_a_build_over(any_region, where):
     answer = region.create()
     gate.wait_reached()
     region.api.engine.stop(0)
-    other = region.add_replica()
+    # Before there is another replica: it takes the build over as soon as it runs.
     gates = cell.gates if "CreateServers" in where else region.claims.gates
     gates.before.clear()
     gates.after.clear()
+    other = region.add_replica()
     assert region.built(answer, other).state == operations.DONE
     gate.open()
     server = other.servers.GetServer(pb.GetServerRequest(id=answer.servers[0].id)).server
@@ -307,3 +309,18 @@ def test_only_names_and_the_like_can_be_changed(region):
     assert raised.value.reason == "HOST_NOT_READY"
     with context.use(OTHER), pytest.raises(errors.NotFound):
         region.delete(server_id)
+
+
+def test_where_servers_that_hints_name_are(region):
+    """Of any project; those that are nowhere are left out, and it is asked anew for each try."""
+    region.add_cell("one")
+    answer = region.create()
+    region.built(answer)
+    there = answer.servers[0].id
+    hints = Struct()
+    hints.update({"different_host": there, "same_host": [there, "5b8c2f0e-0000-4000-8000-000000000000"]})
+    region.built(region.create(scheduler_hints=hints))
+    assert dict(region.claims.specs[-1].hint_hosts) == {there: "one-host0"}
+    with context.use(OTHER):
+        region.built(region.create(scheduler_hints=hints))
+    assert dict(region.claims.specs[-1].hint_hosts) == {there: "one-host0"}

@@ -25,7 +25,7 @@ from protonova.common.v1.server_pb2 import Fault, Server
 from protonova.conductor.v1 import server_pb2 as conductor_pb
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.scheduler.v1.scheduler_pb2 import RequestSpec, Selection
-from protonova.services.api import builds, idempotency, tables
+from protonova.services.api import builds, hint_hosts, idempotency, no_host, tables
 from protonova.services.api.cells import Cells
 from protonova.services.api.creation.accept import BUILD
 from protonova.services.api.neighbours import Neighbours
@@ -35,10 +35,6 @@ from protonova.services.runtime.database import Database
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
 _builds, _mappings = tables.build_requests, tables.instance_mappings
-_FAULT = 500
-_FAULT_LENGTH = 255
-# Clients look for these words; what exactly was missing is for operators, in the details.
-_NO_HOST = "No valid host was found. There are not enough hosts available."
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,12 @@ class Schedule(Step):
     name = "schedule"
     event = "schedule"
 
-    def __init__(self, db: Database, neighbours: Neighbours, conf: Conf) -> None:
+    def __init__(self, db: Database, cells: Cells, neighbours: Neighbours, conf: Conf) -> None:
         super().__init__()
         self._db = db
+        self._cells = cells
         self._neighbours = neighbours
+        self._patience = float(conf.api.cell_timeout)
         self.timeout = float(conf.api.build_timeout)
         self.undo_timeout = float(conf.api.cleanup_timeout)
 
@@ -72,18 +70,22 @@ class Schedule(Step):
             return None
         ids = [server_id for server_id in wanted if server_id in there]
         spec = RequestSpec.FromString(base64.b64decode(run.payload["spec"]))
+        hint_hosts.fill(spec, self._db, self._cells, self._patience)
         selections = self._neighbours.select(spec, ids)
         chosen = {one.server_id: one for one in selections if one.HasField("destination")}
-        failures = {one.server_id: one.failure for one in selections if one.server_id not in chosen}
+        failures = {one.server_id: one for one in selections if one.server_id not in chosen}
         if len(chosen) < min(run.payload["least"], len(ids)):
-            self._neighbours.release(chosen)
-            why = next(iter(failures.values()), "")
+            self._neighbours.release(ids)
+            why = next(iter(failures.values()))
             failures, chosen = dict.fromkeys(ids, why), {}
+        elif failures:
+            # An earlier try may have claimed for them, and never told.
+            self._neighbours.release(failures)
 
         def apply(connection: Connection) -> None:
             builds.aim(connection, {key: one.destination.cell_id for key, one in chosen.items()})
             if failures:
-                faults = {key: _fault(_NO_HOST, why) for key, why in failures.items()}
+                faults = {key: no_host.fault(why) for key, why in failures.items()}
                 builds.fail(connection, faults, _now(self._db, connection))
 
         return Outcome(memory={"selections": {key: _kept(one) for key, one in chosen.items()}}, apply=apply)
@@ -184,7 +186,7 @@ class Build(Kind):
         self._db = db
         self.deadline_seconds = float(conf.api.build_timeout) * 10
         self.steps = [
-            Schedule(db, neighbours, conf),
+            Schedule(db, cells, neighbours, conf),
             HandOver(db, cells, neighbours, conf, strict=False),
             HandOver(db, cells, neighbours, conf, strict=True),
         ]
@@ -195,7 +197,8 @@ class Build(Kind):
     def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
         """Those that are still here stay in error."""
         left = builds.waiting(connection, run.payload["servers"])
-        fault = _fault(f"Build of the server was given up: {error.message}", error.reason)
+        message = no_host.shortened(f"Build of the server was given up: {error.message}".strip())
+        fault = Fault(code=no_host.CODE, message=message, details=error.reason)
         _forget(run, connection)
         builds.fail(connection, dict.fromkeys(left, fault), _now(self._db, connection))
 
@@ -249,10 +252,6 @@ def _recalled(kept: Mapping[str, Any]) -> tuple[Destination, list[Destination]]:
 
 def _encoded(destination: Destination) -> str:
     return base64.b64encode(destination.SerializeToString()).decode()
-
-
-def _fault(message: str, details: str) -> Fault:
-    return Fault(code=_FAULT, message=message.strip()[:_FAULT_LENGTH], details=details)
 
 
 def _forget(run: Run, connection: Connection) -> None:

@@ -25,6 +25,7 @@ _EDITABLE = frozenset(
         "pinned_availability_zone",
         "locked_by",
         "locked_reason",
+        "encrypted_password",
     }
 )
 _OPTIONAL = frozenset({"description", "pinned_availability_zone"})

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from protonova.common.v1 import server_pb2
 from protonova.common.v1.server_pb2 import Fault, Server
-from protonova.services.api import mappings, tables, times
+from protonova.services.api import mappings, server_groups, tables, times
 from protonova.services.runtime import errors
 
 _builds, _mappings = tables.build_requests, tables.instance_mappings
@@ -144,8 +144,8 @@ def settle(connection: Connection, homes: Mapping[str, str]) -> set[str]:
 
 
 def fail(connection: Connection, faults: Mapping[str, Fault], now: int) -> None:
-    """These servers get no host: they stay, in error, with the fault that says why. Those whose deletion was
-    noted are released instead."""
+    """These servers get no host: they stay, in error, with the fault that says why, and have no place in their
+    group. Those whose deletion was noted are released instead."""
     flagged = set(
         connection.scalars(
             select(_mappings.c.id).where(
@@ -153,6 +153,8 @@ def fail(connection: Connection, faults: Mapping[str, Fault], now: int) -> None:
             )
         )
     )
+    # Groups before build requests, as everywhere.
+    server_groups.vacate(connection, sorted(faults))
     failed = []
     for server_id, fault in sorted(faults.items()):
         if server_id in flagged:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from protonova.conductor.v1 import host_pb2_grpc, server_pb2, server_pb2_grpc
+from protonova.conductor.v1 import host_pb2_grpc, migration_pb2_grpc, server_pb2, server_pb2_grpc
 from protonova.services.runtime import channel, errors
 from protonova.services.runtime.config import Conf
 
@@ -28,12 +28,15 @@ class Conductor:
         self._channel = channel.connect(conf, target)
         self.servers = server_pb2_grpc.ServerServiceStub(self._channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self._channel)
+        self.migrations = migration_pb2_grpc.MigrationServiceStub(self._channel)
         self._raw_get: Callable[..., bytes] = self._channel.unary_unary(
             f"{_SERVERS}/GetServer", request_serializer=server_pb2.GetServerRequest.SerializeToString
         )
         self._raw_list: Callable[..., bytes] = self._channel.unary_unary(
             f"{_SERVERS}/ListServers", request_serializer=server_pb2.ListServersRequest.SerializeToString
         )
+
+        self._raw: dict[str, Callable[..., bytes]] = {}
 
     def call(self, method: Callable[..., Any], request: Any, timeout: float | None = None) -> Any:
         """`conductor.call(conductor.servers.StopServer, request)`."""
@@ -52,6 +55,14 @@ class Conductor:
     def list_raw(self, request: server_pb2.ListServersRequest, timeout: float | None = None) -> bytes:
         """A serialized ListServersResponse."""
         answer: bytes = self.call(self._raw_list, request, timeout)
+        return answer
+
+    def raw(self, path: str, request: bytes) -> bytes:
+        """The serialized answer of a method, by its path, to a serialized request."""
+        method = self._raw.get(path)
+        if method is None:
+            method = self._raw[path] = self._channel.unary_unary(path)
+        answer: bytes = self.call(method, request)
         return answer
 
     def close(self) -> None:

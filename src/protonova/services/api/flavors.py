@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    Integer,
     Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -39,32 +42,30 @@ _SORT_KEYS = {
     "updated_at": func.coalesce(_flavors.c.updated_at, 0),
     "description": func.coalesce(_flavors.c.description, ""),
 }
-_BY_ID = select(_flavors).where(
-    _flavors.c.id == bindparam("of_id"),
-    or_(
-        bindparam("sees_all", type_=Boolean),
-        _flavors.c.is_public,
-        exists().where(
-            _access.c.flavor_number == _flavors.c.number, _access.c.project_id == bindparam("of_project")
-        ),
-    ),
+_SHARED = exists().where(
+    _access.c.flavor_number == _flavors.c.number, _access.c.project_id == bindparam("of_project")
 )
+# What a caller may see of all flavors.
+_VISIBLE = or_(bindparam("sees_all", type_=Boolean), _flavors.c.is_public, _SHARED)
+_SEEN: dict[int, ColumnElement[bool]] = {
+    flavor_pb2.FLAVOR_VISIBILITY_UNSPECIFIED: or_(_flavors.c.is_public, _SHARED),
+    flavor_pb2.FLAVOR_VISIBILITY_PUBLIC: _flavors.c.is_public,
+    flavor_pb2.FLAVOR_VISIBILITY_PRIVATE: and_(~_flavors.c.is_public, _VISIBLE),
+    flavor_pb2.FLAVOR_VISIBILITY_ALL: _VISIBLE,
+}
+_BY_ID = select(_flavors).where(_flavors.c.id == bindparam("of_id"), _VISIBLE)
 _WITH_SPECS = _BY_ID.add_columns(
     _specs.c.key.label("spec_key"), _specs.c.value.label("spec_value")
 ).select_from(_flavors.outerjoin(_specs, _specs.c.flavor_number == _flavors.c.number))
+_SPECS_OF = select(_specs.c.flavor_number, _specs.c.key, _specs.c.value).where(
+    _specs.c.flavor_number.in_(bindparam("numbers", expanding=True))
+)
 
 
 def not_found(flavor_id: str) -> errors.NotFound:
     return errors.NotFound(
         f"Flavor {flavor_id} could not be found.", reason="FLAVOR_NOT_FOUND", flavor_id=flavor_id
     )
-
-
-def visible(context: RequestContext) -> ColumnElement[bool]:
-    """What a caller may see of all flavors."""
-    if context.is_admin:
-        return _flavors.c.number.is_not(None)
-    return or_(_flavors.c.is_public, _shared_with(context.project_id))
 
 
 def get(connection: Connection, flavor_id: str, context: RequestContext) -> Flavor:
@@ -91,28 +92,31 @@ def listing(
     connection: Connection, request: flavor_pb2.ListFlavorsRequest, context: RequestContext, limit: int
 ) -> list[Flavor]:
     """One page. Raises MARKER_NOT_FOUND, SORT_INVALID."""
-    conditions = [_seen(request.visibility, context)]
-    if request.min_memory_mb:
-        conditions.append(_flavors.c.memory_mb >= request.min_memory_mb)
-    if request.min_root_gb:
-        conditions.append(_flavors.c.root_gb >= request.min_root_gb)
-    if not request.include_disabled:
-        conditions.append(~_flavors.c.disabled)
-    if request.name:
-        conditions.append(_flavors.c.name == request.name)
-    column = _SORT_KEYS.get(request.sort_key or "id")
+    sort_key = request.sort_key or "id"
+    column = _SORT_KEYS.get(sort_key)
     if column is None:
         raise errors.InvalidArgument(
             f"Flavors cannot be sorted by '{request.sort_key}'.", reason="SORT_INVALID", key=request.sort_key
         )
-    descending = request.sort_descending
+    values: dict[str, object] = {
+        "most": limit,
+        "sees_all": context.is_admin,
+        "of_project": context.project_id,
+        "least_memory_mb": request.min_memory_mb,
+        "least_root_gb": request.min_root_gb,
+        "exact_name": request.name,
+    }
     if request.page_token:
-        conditions.append(_after(connection, request.page_token, column, descending, visible(context)))
-    order = column.desc() if descending else column.asc()
-    rows = connection.execute(
-        select(_flavors).where(*conditions).order_by(order, _flavors.c.number.asc()).limit(limit)
-    ).all()
-    return _messages(connection, rows)
+        values |= _marker(connection, request.page_token, column, context)
+    statement = _page(
+        request.visibility if request.visibility in _SEEN else flavor_pb2.FLAVOR_VISIBILITY_UNSPECIFIED,
+        sort_key,
+        request.sort_descending,
+        request.include_disabled,
+        bool(request.name),
+        bool(request.page_token),
+    )
+    return _messages(connection, connection.execute(statement, values).all())
 
 
 def create(connection: Connection, flavor: Flavor, now: int) -> int:
@@ -205,33 +209,47 @@ def _asked(flavor_id: str, context: RequestContext) -> dict[str, object]:
     return {"of_id": flavor_id, "sees_all": context.is_admin, "of_project": context.project_id}
 
 
-def _shared_with(project_id: str) -> ColumnElement[bool]:
-    return exists().where(_access.c.flavor_number == _flavors.c.number, _access.c.project_id == project_id)
+@cache
+def _page(
+    visibility: int, sort_key: str, descending: bool, with_disabled: bool, by_name: bool, after_marker: bool
+) -> Select[Any]:
+    """The statement of a list. It is made once: making one costs more than running it."""
+    column = _SORT_KEYS[sort_key]
+    conditions = [
+        _SEEN[visibility],
+        _flavors.c.memory_mb >= bindparam("least_memory_mb"),
+        _flavors.c.root_gb >= bindparam("least_root_gb"),
+    ]
+    if not with_disabled:
+        conditions.append(~_flavors.c.disabled)
+    if by_name:
+        conditions.append(_flavors.c.name == bindparam("exact_name"))
+    if after_marker:
+        value = bindparam("marker_value", type_=column.type)
+        beyond = column < value if descending else column > value
+        conditions.append(or_(beyond, and_(column == value, _flavors.c.number > bindparam("marker_number"))))
+    order = column.desc() if descending else column.asc()
+    return (
+        select(_flavors)
+        .where(*conditions)
+        .order_by(order, _flavors.c.number.asc())
+        .limit(bindparam("most", type_=Integer))
+    )
 
 
-def _seen(visibility: int, context: RequestContext) -> ColumnElement[bool]:
-    if visibility == flavor_pb2.FLAVOR_VISIBILITY_PUBLIC:
-        return and_(_flavors.c.is_public, visible(context))
-    if visibility == flavor_pb2.FLAVOR_VISIBILITY_PRIVATE:
-        return and_(~_flavors.c.is_public, visible(context))
-    if visibility == flavor_pb2.FLAVOR_VISIBILITY_ALL:
-        return visible(context)
-    return or_(_flavors.c.is_public, _shared_with(context.project_id))
-
-
-def _after(
-    connection: Connection, marker: str, column: Any, descending: bool, seen: ColumnElement[bool]
-) -> ColumnElement[bool]:
-    """What comes after the marker, in the order of the list."""
+def _marker(
+    connection: Connection, marker: str, column: ColumnElement[Any], context: RequestContext
+) -> dict[str, object]:
+    """Where a page begins. Raises MARKER_NOT_FOUND."""
     row = connection.execute(
-        select(column.label("value"), _flavors.c.number).where(_flavors.c.id == marker, seen)
+        select(column.label("value"), _flavors.c.number).where(_flavors.c.id == bindparam("of_id"), _VISIBLE),
+        _asked(marker, context),
     ).first()
     if row is None:
         raise errors.InvalidArgument(
             f"Marker {marker} could not be found.", reason="MARKER_NOT_FOUND", marker=marker
         )
-    beyond = column < row.value if descending else column > row.value
-    return or_(beyond, and_(column == row.value, _flavors.c.number > row.number))
+    return {"marker_value": row.value, "marker_number": row.number}
 
 
 def _messages(connection: Connection, rows: Sequence[Row[Any, Any]]) -> list[Flavor]:
@@ -241,14 +259,14 @@ def _messages(connection: Connection, rows: Sequence[Row[Any, Any]]) -> list[Fla
 
 def _extra_specs(connection: Connection, numbers: Iterable[int]) -> dict[int, dict[str, str]]:
     found: dict[int, dict[str, str]] = {}
-    query = select(_specs.c.flavor_number, _specs.c.key, _specs.c.value)
-    for number, key, value in connection.execute(query.where(_specs.c.flavor_number.in_(list(numbers)))):
+    for number, key, value in connection.execute(_SPECS_OF, {"numbers": list(numbers)}):
         found.setdefault(number, {})[key] = value
     return found
 
 
 def _message(row: Row[Any, Any], extra_specs: dict[str, str]) -> Flavor:
     flavor = Flavor(
+        number=row.number,
         id=row.id,
         name=row.name,
         description=row.description,

@@ -8,6 +8,7 @@ from protonova.api.v1 import host_pb2 as pb
 from protonova.api.v1 import host_pb2_grpc
 from protonova.common.v1.host_pb2 import ComputeService, Hypervisor
 from protonova.conductor.v1 import host_pb2 as conductor_pb
+from protonova.services.api.aggregates.changes import AggregateChanges
 from protonova.services.api.cells import Cells
 from protonova.services.api.conductors import Conductor
 from protonova.services.api.fan_out import FanOut
@@ -28,9 +29,17 @@ _SUMS = (
 
 
 class HostService(host_pb2_grpc.HostServiceServicer):
-    def __init__(self, cells: Cells, directory: HostDirectory, fan_out: FanOut, timeout: float) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        directory: HostDirectory,
+        aggregates: AggregateChanges,
+        fan_out: FanOut,
+        timeout: float,
+    ) -> None:
         self._cells = cells
         self._directory = directory
+        self._aggregates = aggregates
         self._fan_out = fan_out
         self._timeout = timeout
 
@@ -51,7 +60,7 @@ class HostService(host_pb2_grpc.HostServiceServicer):
         conductor = self._cells.conductor(service.cell_id)
         changed = conductor.call(conductor.hosts.UpdateComputeService, change).service
         changed.cell_id = service.cell_id
-        return pb.UpdateComputeServiceResponse(service=changed)
+        return pb.UpdateComputeServiceResponse(service=self._directory.zoned([changed])[0])
 
     def DeleteComputeService(
         self, request: pb.DeleteComputeServiceRequest, context: grpc.ServicerContext
@@ -61,7 +70,7 @@ class HostService(host_pb2_grpc.HostServiceServicer):
         conductor.call(
             conductor.hosts.DeleteComputeService, conductor_pb.DeleteComputeServiceRequest(id=service.id)
         )
-        self._directory.forget(service.host)
+        self._aggregates.forget_host(service.host)
         return pb.DeleteComputeServiceResponse()
 
     def ListHypervisors(
@@ -157,6 +166,9 @@ class HostService(host_pb2_grpc.HostServiceServicer):
 
         answers = self._fan_out.ask(self._cells.conductors(), ask)
         found = [hypervisor for some in answers.by_cell.values() for hypervisor in some]
+        services = self._directory.zoned([hypervisor.service for hypervisor in found])
+        for hypervisor, service in zip(found, services, strict=True):
+            hypervisor.service.availability_zone = service.availability_zone
         return sorted(found, key=lambda hypervisor: (hypervisor.number, hypervisor.id))
 
 

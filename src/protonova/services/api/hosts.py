@@ -2,25 +2,39 @@
 
 `HostDirectory` answers "is there such a host or zone" from what was heard at most a few seconds ago, and asks anew
 before it says no. Which cell a host was last seen in is kept in the database, to name the hosts of a silent cell.
+
+The zone of a host is that of its aggregate, and where none says anything the one its agent declares: what this
+directory answers with has it so, except `nodes`, which tells what cells say.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, select, tuple_
 
-from protonova.common.v1.host_pb2 import ComputeService
+from protonova.common.v1.host_pb2 import ComputeService, Hypervisor
 from protonova.conductor.v1 import host_pb2
 from protonova.services.api import tables
+from protonova.services.api.aggregates import store
 from protonova.services.api.cells import Cells
 from protonova.services.api.fan_out import FanOut
 from protonova.services.runtime import database
 from protonova.services.runtime.database import Database
 
 _mappings = tables.host_mappings
+COMPUTE = "nova-compute"
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Hypervisor nodes by host, and for hosts last seen in a cell that does not answer that cell's id."""
+
+    by_host: dict[str, Hypervisor] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
 
 
 class HostDirectory:
@@ -53,9 +67,45 @@ class HostDirectory:
             found += self._db.read(lambda connection: _last_seen(connection, answers.missing, host, binary))
         if not host and not binary:
             self._remember(found, answers.missing)
+        return self.zoned(found)
+
+    def nodes(self, hosts: Sequence[str], *, with_servers: bool = False) -> Nodes:
+        """Some hundred hosts at most, as their cells tell of them."""
+        if not hosts:
+            return Nodes()
+        request = host_pb2.ListHypervisorsRequest(hosts=hosts, with_servers=with_servers)
+        answers = self._fan_out.ask(
+            self._cells.conductors(),
+            lambda conductor: conductor.call(conductor.hosts.ListHypervisors, request, self._timeout),
+        )
+        found = Nodes()
+        for cell_id, answer in answers.by_cell.items():
+            for node in answer.hypervisors:
+                node.service.cell_id = cell_id
+                found.by_host[node.service.host] = node
+        left = [host for host in hosts if host not in found.by_host]
+        if left and answers.missing:
+            seen = self._db.read(lambda connection: _cells_of(connection, [(host, COMPUTE) for host in left]))
+            found.silent.update((host, cell) for (host, _), cell in seen.items() if cell in answers.missing)
+        return found
+
+    def zoned(self, services: Sequence[ComputeService]) -> list[ComputeService]:
+        """The services with the zones their hosts are in; of those that are partial nothing is known."""
+        by_aggregate = self._db.read(store.zones)
+        found = []
+        for service in services:
+            zone = by_aggregate.get(service.host)
+            if zone and not service.partial and service.availability_zone != zone:
+                # What cells said is kept as they said it.
+                declared, service = service, ComputeService()
+                service.CopyFrom(declared)
+                service.availability_zone = zone
+            found.append(service)
         return found
 
     def knows_zone(self, zone: str) -> bool:
+        if self._db.read(lambda connection: store.has_zone(connection, zone)):
+            return True
         if zone in self._zones(fresh=True):
             return True
         self.services()
@@ -76,16 +126,14 @@ class HostDirectory:
             for hypervisor in answer.hypervisors
         )
 
-    def forget(self, host: str) -> None:
-        """A host that was removed from its cell."""
+    def forget(self) -> None:
+        """Asks anew before the next answer: a host was removed from its cell."""
         with self._lock:
             self._heard_at = float("-inf")
-        self._db.write(
-            lambda connection: connection.execute(delete(_mappings).where(_mappings.c.host == host)).rowcount
-        )
 
     def _zones(self, *, fresh: bool) -> set[str]:
-        return {service.availability_zone for service in self._heard(fresh=fresh)}
+        heard = self._heard(fresh=fresh)
+        return {service.availability_zone for service in self.zoned(heard)} if heard else set()
 
     def _hosts(self) -> set[str]:
         return {service.host for service in self._heard(fresh=True)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from protonova.common.v1.server_pb2 import TASK_STATE_DELETING, Server
-from protonova.services.api import tables, usage
+from protonova.services.api import move_charges, server_groups, tables, usage
 from protonova.services.runtime import context as contexts
 from protonova.services.runtime import errors, feeds
 from protonova.services.runtime.database import Database
@@ -108,7 +108,7 @@ def as_shown(serialized: bytes, *, deleting: bool) -> Server:
 
 def release(connection: Connection, server_ids: Sequence[str], now: int) -> list[str]:
     """Ends mappings and gives their quota back, each exactly once however often it is called; their build
-    requests go with them. Returns the ids that were ended by this call."""
+    requests go with them, and they leave their groups. Returns the ids that were ended by this call."""
     rows = connection.execute(
         select(
             _mappings.c.id,
@@ -116,9 +116,11 @@ def release(connection: Connection, server_ids: Sequence[str], now: int) -> list
             _mappings.c.user_id,
             _mappings.c.vcpus,
             _mappings.c.memory_mb,
+            _mappings.c.uncharged,
         )
         .where(_mappings.c.id.in_(list(server_ids)), _mappings.c.deleted_at.is_(None))
         .order_by(_mappings.c.id)
+        .with_for_update()
     ).all()
     ended = []
     totals: dict[tuple[str, str], dict[str, int]] = {}
@@ -131,9 +133,16 @@ def release(connection: Connection, server_ids: Sequence[str], now: int) -> list
         if marked.rowcount != 1:
             continue
         ended.append(row.id)
+        if row.uncharged:
+            continue
         total = totals.setdefault((row.project_id, row.user_id), dict.fromkeys(usage.COUNTED, 0))
         for resource, amount in usage.per_server(row.vcpus, row.memory_mb).items():
             total[resource] += amount
+    for owner, amounts in move_charges.remove_of(connection, ended):
+        total = totals.setdefault(owner, dict.fromkeys(usage.COUNTED, 0))
+        for resource, amount in amounts.items():
+            total[resource] += amount
+    server_groups.leave(connection, ended)
     usage.give_back(connection, totals)
     remove_builds(connection, ended)
     return ended

@@ -34,6 +34,14 @@ class Neighbours:
         )
         return list(answer.selections)
 
+    def explain(
+        self, spec: scheduler_pb2.RequestSpec, count: int, max_hosts: int
+    ) -> scheduler_pb2.ExplainPlacementResponse:
+        """What `select` would decide now."""
+        return self._scheduler.ExplainPlacement(
+            scheduler_pb2.ExplainPlacementRequest(spec=spec, count=count, max_hosts=max_hosts)
+        )
+
     def release(self, server_ids: Iterable[str]) -> None:
         """Gives back whatever is claimed for these servers."""
         ids = sorted(server_ids)

@@ -19,14 +19,14 @@ config.register(
         cfg.StrOpt("default_schedule_zone", default="", help="Zone of requests that name none; empty = any."),
     ],
 )
+# In the group where the field has it, though every hypervisor gets its rescue image from here.
 config.register(
-    "scheduler",
+    "libvirt",
     [
-        cfg.IntOpt(
-            "max_attempts",
-            default=3,
-            min=1,
-            help="Hosts tried for a new server: the chosen one and its alternates.",
+        cfg.StrOpt(
+            "rescue_image_id",
+            default="",
+            help="Image servers are rescued with when none is named; empty = each with its own.",
         )
     ],
 )
@@ -50,6 +50,25 @@ config.register(
             min=1.0,
             help="Seconds for which claims of a failed build are given back, and a silent cell is asked which "
             "servers it has after all, before an operator is needed.",
+        ),
+        cfg.FloatOpt(
+            "aggregate_mend_seconds",
+            default=5.0,
+            min=0.1,
+            help="How often hosts of aggregates that placement does not know to be in them are looked after.",
+        ),
+        cfg.FloatOpt(
+            "aggregate_compare_seconds",
+            default=600.0,
+            min=0.1,
+            help="How often placement's aggregates are compared with what they should be.",
+        ),
+        cfg.FloatOpt(
+            "lost_move_seconds",
+            default=300.0,
+            min=0.1,
+            help="How long after a resize was charged its cell is asked whether it knows of it: longer than a call "
+            "may be on its way.",
         ),
         cfg.IntOpt(
             "mapping_cache_size", default=200_000, min=1, help="Servers whose cell a process remembers."

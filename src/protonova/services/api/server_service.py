@@ -14,19 +14,23 @@ from sqlalchemy import Connection, select
 
 from protonova.api.v1 import server_pb2 as pb
 from protonova.api.v1 import server_pb2_grpc
+from protonova.common.v1.server_pb2 import Server
 from protonova.common.v1.server_query_pb2 import ServerFilter
 from protonova.conductor.v1 import server_pb2 as conductor_pb
-from protonova.services.api import building, mappings, wire
+from protonova.services.api import mappings, server_groups, soft_deletes, wire
 from protonova.services.api.actions import BuildActions
 from protonova.services.api.building import Building
 from protonova.services.api.builds import Deletion
 from protonova.services.api.cells import Cells
 from protonova.services.api.creation import fields
 from protonova.services.api.creation.accept import Acceptor
+from protonova.services.api.creation.again import Preparer
+from protonova.services.api.dry_run import DryRun
 from protonova.services.api.limits import Limits
 from protonova.services.api.listing import Listing
 from protonova.services.api.mappings import Mappings, Place
 from protonova.services.api.partial import Partial
+from protonova.services.api.relay import Relay, carried
 from protonova.services.api.watching import Watching
 from protonova.services.runtime import context as contexts
 from protonova.services.runtime import errors
@@ -44,15 +48,20 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         listing: Listing,
         watching: Watching,
         actions: BuildActions,
+        dry_run: DryRun,
+        preparer: Preparer,
     ) -> None:
+        self._preparer = preparer
         self._db = db
         self._cells = cells
         self._places = places
+        self.relay = Relay(cells, places)
         self._limits = limits
         self._acceptor = acceptor
         self._listing = listing
         self._watching = watching
         self._actions = actions
+        self._dry_run = dry_run
         self._building = Building(db)
         self._partial = Partial(db)
 
@@ -66,14 +75,26 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
     ) -> pb.GetServerResponse | bytes:
         place = self._places.locate(request.id)
         if place.building is not None:
-            return pb.GetServerResponse(server=place.building)
+            return pb.GetServerResponse(server=self._in_groups(place.building))
         question = conductor_pb.GetServerRequest(id=request.id, include_deleted=request.include_deleted)
         try:
-            return self._cells.conductor(place.cell_id).get_raw(question)
+            found = self._cells.conductor(place.cell_id).get_raw(question)
         except errors.Unavailable as error:
             if error.reason != "CELL_UNAVAILABLE" or not request.allow_partial:
                 raise
-            return pb.GetServerResponse(server=self._partial.get(request.id))
+            return pb.GetServerResponse(server=self._in_groups(self._partial.get(request.id)))
+        if not wire.may_be_grouped(found):
+            return found
+        return pb.GetServerResponse(server=self._in_groups(pb.GetServerResponse.FromString(found).server))
+
+    def ExplainServers(
+        self, request: pb.ExplainServersRequest, context: grpc.ServicerContext
+    ) -> pb.ExplainServersResponse:
+        if request.WhichOneof("subject") == "create":
+            return self._dry_run.of_request(request.create, contexts.current(), request.max_hosts)
+        found = self.GetServer(pb.GetServerRequest(id=request.server_id), context)
+        answer = pb.GetServerResponse.FromString(found) if isinstance(found, bytes) else found
+        return self._dry_run.of_server(answer.server, request.max_hosts)
 
     def ListServers(  # type: ignore[override]  # see add_to_server
         self, request: pb.ListServersRequest, context: grpc.ServicerContext
@@ -88,15 +109,15 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         if place.building is not None:
             changed = self._building.update(place.building, request.server, request.update_mask.paths)
             if changed is not None:
-                return pb.UpdateServerResponse(server=changed)
+                return pb.UpdateServerResponse(server=self._in_groups(changed))
             # It was just being handed to its cell.
-            place = self._placed(place.server_id, "update")
+            place = self.relay.placed(place.server_id, "update")
         answer = self._ask(
             place,
             "UpdateServer",
             conductor_pb.UpdateServerRequest(server=request.server, update_mask=request.update_mask),
         )
-        return pb.UpdateServerResponse(server=answer.server)
+        return pb.UpdateServerResponse(server=self._in_groups(answer.server))
 
     def DeleteServer(
         self, request: pb.DeleteServerRequest, context: grpc.ServicerContext
@@ -111,24 +132,48 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         self._ask(place, "DeleteServer", conductor_pb.DeleteServerRequest(id=request.id, force=request.force))
         return pb.DeleteServerResponse()
 
-    def StartServer(
-        self, request: pb.StartServerRequest, context: grpc.ServicerContext
-    ) -> pb.StartServerResponse:
-        self._act(request.id, "start", "StartServer", conductor_pb.StartServerRequest(id=request.id))
-        return pb.StartServerResponse()
+    StartServer = carried("start")
+    StopServer = carried("stop")
+    RebootServer = carried("reboot")
+    PauseServer = carried("pause")
+    UnpauseServer = carried("unpause")
+    SuspendServer = carried("suspend")
+    ResumeServer = carried("resume")
+    TriggerCrashDump = carried("trigger_crash_dump")
+    ResetServerState = carried("resetState")
+    InjectNetworkInfo = carried("injectNetworkInfo")
+    GetServerDiagnostics = carried("diagnostics")
+    ChangeServerPassword = carried("changePassword")
 
-    def StopServer(
-        self, request: pb.StopServerRequest, context: grpc.ServicerContext
-    ) -> pb.StopServerResponse:
-        self._act(request.id, "stop", "StopServer", conductor_pb.StopServerRequest(id=request.id))
-        return pb.StopServerResponse()
+    UnrescueServer = carried("unrescue")
 
-    def RebootServer(
-        self, request: pb.RebootServerRequest, context: grpc.ServicerContext
-    ) -> pb.RebootServerResponse:
-        question = conductor_pb.RebootServerRequest(id=request.id, hard=request.hard)
-        self._act(request.id, "reboot", "RebootServer", question)
-        return pb.RebootServerResponse()
+    def RescueServer(
+        self, request: pb.RescueServerRequest, context: grpc.ServicerContext
+    ) -> pb.RescueServerResponse:
+        place = self.relay.placed(request.id, "rescue")
+        asked = self._preparer.rescue(request, self._of_cell(place), contexts.current())
+        self._ask(place, "RescueServer", asked)
+        return pb.RescueServerResponse(admin_password=self._preparer.told(asked.admin_password))
+
+    def RebuildServer(
+        self, request: pb.RebuildServerRequest, context: grpc.ServicerContext
+    ) -> pb.RebuildServerResponse:
+        place = self.relay.placed(request.id, "rebuild")
+        asked = self._preparer.rebuild(request, self._of_cell(place), contexts.current())
+        answer = self._ask(place, "RebuildServer", asked)
+        return pb.RebuildServerResponse(
+            server=self._in_groups(answer.server),
+            admin_password=self._preparer.told(asked.admin_password),
+        )
+
+    def RestoreServer(
+        self, request: pb.RestoreServerRequest, context: grpc.ServicerContext
+    ) -> pb.RestoreServerResponse:
+        """The cell takes the quota when it restores; whether there is enough is said here, while somebody waits."""
+        place = self.relay.placed(request.id, "restore")
+        self._db.read(lambda connection: soft_deletes.check(connection, self._limits, place.server_id))
+        self._ask(place, "RestoreServer", conductor_pb.RestoreServerRequest(id=request.id))
+        return pb.RestoreServerResponse()
 
     def GetConsoleOutput(
         self, request: pb.GetConsoleOutputRequest, context: grpc.ServicerContext
@@ -147,7 +192,7 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
     def UpdateServerMetadata(
         self, request: pb.UpdateServerMetadataRequest, context: grpc.ServicerContext
     ) -> pb.UpdateServerMetadataResponse:
-        place = self._placed(request.id, "update metadata")
+        place = self.relay.placed(request.id, "update metadata")
         limits, _ = self._db.read(lambda connection: self._limits.of(connection, place.project_id))
         fields.metadata(request.metadata, limits)
         question = conductor_pb.UpdateServerMetadataRequest(
@@ -159,21 +204,8 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         answer = self._ask(place, "UpdateServerMetadata", question)
         return pb.UpdateServerMetadataResponse(metadata=answer.metadata)
 
-    def DeleteServerMetadataItem(
-        self, request: pb.DeleteServerMetadataItemRequest, context: grpc.ServicerContext
-    ) -> pb.DeleteServerMetadataItemResponse:
-        question = conductor_pb.DeleteServerMetadataItemRequest(id=request.id, key=request.key)
-        self._act(request.id, "delete metadata", "DeleteServerMetadataItem", question)
-        return pb.DeleteServerMetadataItemResponse()
-
-    def UpdateServerTags(
-        self, request: pb.UpdateServerTagsRequest, context: grpc.ServicerContext
-    ) -> pb.UpdateServerTagsResponse:
-        question = conductor_pb.UpdateServerTagsRequest(
-            id=request.id, replace=request.replace, add=request.add, remove=request.remove
-        )
-        answer = self._act(request.id, "update tags", "UpdateServerTags", question)
-        return pb.UpdateServerTagsResponse(tags=answer.tags, added=answer.added)
+    DeleteServerMetadataItem = carried("delete metadata")
+    UpdateServerTags = carried("update tags")
 
     def ListServerActions(
         self, request: pb.ListServerActionsRequest, context: grpc.ServicerContext
@@ -222,16 +254,34 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         self._db.write(release)
         return pb.ReleaseServersResponse()
 
-    def _act(self, server_id: str, action: str, method: str, question: Any) -> Any:
-        """Hands a call on to the server's cell."""
-        return self._ask(self._placed(server_id, action), method, question)
+    def ChargeServerQuota(
+        self, request: pb.ChargeServerQuotaRequest, context: grpc.ServicerContext
+    ) -> pb.ChargeServerQuotaResponse:
+        def charge(connection: Connection) -> None:
+            soft_deletes.charge(connection, self._limits, request.id, beyond_limits=request.beyond_limits)
 
-    def _placed(self, server_id: str, action: str) -> Place:
-        """Where a server is that must be in a cell. Raises SERVER_NOT_FOUND, SERVER_STATE."""
-        place = self._places.locate(server_id)
-        if place.building is not None:
-            raise building.refused(place.building, action)
-        return place
+        self._db.write(charge)
+        return pb.ChargeServerQuotaResponse()
+
+    def ReturnServerQuota(
+        self, request: pb.ReturnServerQuotaRequest, context: grpc.ServicerContext
+    ) -> pb.ReturnServerQuotaResponse:
+        self._db.write(lambda connection: soft_deletes.give_back(connection, request.id))
+        return pb.ReturnServerQuotaResponse()
+
+    def _in_groups(self, server: Server) -> Server:
+        """The server with the groups it is in today: those it was put into may be gone."""
+        if server.server_group_ids:
+            server.server_group_ids[:] = self._db.read(
+                lambda connection: server_groups.of_server(connection, server.id)
+            )
+        return server
+
+    def _of_cell(self, place: Place) -> Server:
+        """A server as its cell has it. Raises SERVER_NOT_FOUND."""
+        question = conductor_pb.GetServerRequest(id=place.server_id)
+        server: Server = self._ask(place, "GetServer", question).server
+        return server
 
     def _ask(self, place: Place, method: str, question: Any) -> Any:
         conductor = self._cells.conductor(place.cell_id)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     types,
 )
 from sqlalchemy.dialects import mysql
@@ -31,6 +32,7 @@ metadata = MetaData()
 
 CELLS_TOPIC = "cells"
 BUILDS_TOPIC = "builds"
+AGGREGATES_TOPIC = "aggregates"
 
 
 def _text(length: int) -> types.TypeEngine[str]:
@@ -84,6 +86,8 @@ instance_mappings = Table(
     # What the server was charged for.
     Column("vcpus", Integer, nullable=False),
     Column("memory_mb", BigInteger, nullable=False),
+    # While it is deleted softly it counts for nothing.
+    Column("uncharged", Boolean, nullable=False, default=False, server_default=false()),
     # A Server with the few fields shown while its cell does not answer.
     Column("summary", _message(), nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -92,6 +96,18 @@ instance_mappings = Table(
     # Set once, together with the return of the quota.
     Column("deleted_at", BigInteger),
     Index("ix_instance_mappings_cell", "cell_id", "project_id", "created_at"),
+)
+
+# What servers were charged for beside that, while they are being resized: one row a move.
+move_charges = Table(
+    "move_charges",
+    metadata,
+    Column("migration_id", String(36), primary_key=True),
+    Column("server_id", String(36), nullable=False, index=True),
+    Column("project_id", _text(255), nullable=False),
+    Column("user_id", _text(255), nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mb", BigInteger, nullable=False),
 )
 
 build_requests = Table(
@@ -199,6 +215,86 @@ quota_usages = Table(
     Column("cores", BigInteger, nullable=False, server_default="0"),
     Column("ram", BigInteger, nullable=False, server_default="0"),
     Column("key_pairs", BigInteger, nullable=False, server_default="0"),
+    Column("server_groups", BigInteger, nullable=False, server_default="0"),
+)
+
+server_groups = Table(
+    "server_groups",
+    metadata,
+    Column("number", _number(), primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("project_id", _text(255), nullable=False, index=True),
+    Column("user_id", _text(255), nullable=False),
+    Column("name", _text(255), nullable=False),
+    Column("policy", Integer, nullable=False),
+    # As the user said it; NULL = one.
+    Column("max_server_per_host", Integer),
+    # Raised by every change of the places.
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Living members, numbered as they joined. A server is in one group at most.
+server_group_members = Table(
+    "server_group_members",
+    metadata,
+    Column("number", _number(), primary_key=True, autoincrement=True),
+    Column("group_number", _number(), ForeignKey("server_groups.number", ondelete="CASCADE"), nullable=False),
+    Column("server_id", String(36), nullable=False, unique=True),
+    # Whose limit of members it counts for.
+    Column("user_id", _text(255), nullable=False),
+    Index("ix_server_group_members_group", "group_number"),
+)
+
+# Hosts that members are on, go to or come from.
+server_group_places = Table(
+    "server_group_places",
+    metadata,
+    Column("group_number", _number(), ForeignKey("server_groups.number", ondelete="CASCADE"), nullable=False),
+    Column(
+        "server_id",
+        String(36),
+        ForeignKey("server_group_members.server_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("host", _text(255), primary_key=True),
+    Index("ix_server_group_places_group", "group_number"),
+)
+
+aggregates = Table(
+    "aggregates",
+    metadata,
+    Column("number", _number(), primary_key=True, autoincrement=True),
+    # Also the id of its mirror in placement.
+    Column("id", String(36), nullable=False, unique=True),
+    Column("name", _text(255), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger),
+    # A number is never used again: clients may still hold it.
+    sqlite_autoincrement=True,
+)
+
+aggregate_hosts = Table(
+    "aggregate_hosts",
+    metadata,
+    Column(
+        "aggregate_number", _number(), ForeignKey("aggregates.number", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("host", _text(255), primary_key=True, index=True),
+    # The provider that has the aggregate in placement, or is about to; empty = none was found yet.
+    Column("node_id", String(36), nullable=False),
+    # Whether it has it by what is known here.
+    Column("mirrored", Boolean, nullable=False),
+)
+
+aggregate_metadata = Table(
+    "aggregate_metadata",
+    metadata,
+    Column(
+        "aggregate_number", _number(), ForeignKey("aggregates.number", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("key", _text(255), primary_key=True),
+    Column("value", _text(255), nullable=False),
 )
 
 operation_tables = operations.tables(metadata)

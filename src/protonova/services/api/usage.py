@@ -15,9 +15,14 @@ from sqlalchemy import BigInteger, Connection, Update, bindparam, or_, select, u
 from protonova.services.api import tables
 from protonova.services.runtime import database, errors
 
-COUNTED = ("instances", "cores", "ram", "key_pairs")
+COUNTED = ("instances", "cores", "ram", "key_pairs", "server_groups")
 _usages = tables.quota_usages
-_LABELS = {"ram": "ram (MiB)", "key_pairs": "key pairs"}
+_LABELS = {
+    "ram": "ram (MiB)",
+    "key_pairs": "key pairs",
+    "server_groups": "server groups",
+    "server_group_members": "members of a server group",
+}
 
 
 def per_server(vcpus: int, memory_mb: int) -> dict[str, int]:

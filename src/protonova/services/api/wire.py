@@ -20,6 +20,16 @@ _TAG = _SERVERS << 3 | 2
 _FEW = 16
 
 
+# How a server's first group is announced: the field's tag, and the length of a UUID.
+_GROUP = Server.SERVER_GROUP_IDS_FIELD_NUMBER << 3 | 2
+_GROUPED = bytes((_GROUP & 0x7F | 0x80, _GROUP >> 7, 36))
+
+
+def may_be_grouped(server: bytes) -> bool:
+    """Whether a serialized server was put into a group; never wrong about one that was."""
+    return _GROUPED in server
+
+
 def join(building: Sequence[Server], page: bytes, size: int, key: Key) -> bytes | None:
     """Build requests, then a cell's page. None when that would not be the list: when the two overlap, are not in
     this order, or are too many together."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from protonova.api.v1 import server_pb2 as pb
 from protonova.common.v1.server_pb2 import Server
-from protonova.services.api import builds, idempotency, mappings, times, usage
+from protonova.services.api import builds, idempotency, mappings, server_groups, times, usage
 from protonova.services.api.creation import names
 from protonova.services.api.creation.plan import Plan, Planner
 from protonova.services.runtime import errors
@@ -76,8 +76,18 @@ class Acceptor:
     def _write(
         self, connection: Connection, plan: Plan, caller: RequestContext, reservation_id: str, now: int
     ) -> tuple[pb.CreateServersResponse, str]:
+        if plan.known.group_id:
+            _hold_group(connection, plan.known.group_id, caller.project_id)
         count = self._charge(connection, plan, caller)
         servers = _servers(plan, count, reservation_id, now)
+        if plan.known.group_id:
+            server_groups.join(
+                connection,
+                plan.known.group_id,
+                [server.id for server in servers],
+                caller,
+                plan.known.user_limits["server_group_members"],
+            )
         operation_id = self._engine.create(
             connection,
             BUILD,
@@ -120,6 +130,14 @@ class Acceptor:
 
     def _now(self, connection: Connection) -> int:
         return int(connection.execute(select(self._db.now())).scalar_one())
+
+
+def _hold_group(connection: Connection, group_id: str, project_id: str) -> None:
+    """Raises GROUP_NOT_FOUND, as of something that is only referred to."""
+    try:
+        server_groups.hold(connection, group_id, project_id)
+    except errors.NotFound as error:
+        raise errors.InvalidArgument.of(error.message, error.reason, error.facts) from None
 
 
 def payload(plan: Plan, servers: list[Server]) -> dict[str, Any]:

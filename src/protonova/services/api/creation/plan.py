@@ -20,8 +20,8 @@ from protonova.common.v1.flavor_pb2 import Flavor
 from protonova.common.v1.server_pb2 import BlockDevice, ImageSnapshot, NetworkRequest, Server
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.scheduler.v1.scheduler_pb2 import RequestSpec
-from protonova.services.api import flavors, keypairs
-from protonova.services.api.creation import block_devices, fields, images, networks, volumes
+from protonova.services.api import flavors, keypairs, server_groups
+from protonova.services.api.creation import block_devices, fields, images, networks, numa, pci, volumes
 from protonova.services.api.creation.images import ImageLookup
 from protonova.services.api.creation.networks import NetworkSource
 from protonova.services.api.creation.volumes import VolumeSource
@@ -42,6 +42,8 @@ class Known:
     key_data: str
     project_limits: Mapping[str, int]
     user_limits: Mapping[str, int]
+    # Empty: the servers are to be in no group.
+    group_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,19 @@ class Planner:
         self._images = image_lookup
         self._networks = network_source
         self._volumes = volume_source
+        self._aliases = pci.aliases(conf)
 
     def look_up(
         self, connection: Connection, request: pb.CreateServersRequest, caller: RequestContext
     ) -> Known:
-        """Raises FLAVOR_NOT_FOUND, KEYPAIR_NOT_FOUND."""
-        key_data = ""
+        """Raises FLAVOR_NOT_FOUND, KEYPAIR_NOT_FOUND, GROUP_NOT_FOUND, HINT_INVALID."""
+        key_data, group_id = "", _hinted_group(request.scheduler_hints)
         try:
             flavor = flavors.get(connection, request.flavor_id, caller)
             if request.key_name:
                 key_data = keypairs.get(connection, caller.user_id, request.key_name).public_key
+            if group_id:
+                server_groups.get(connection, group_id, caller.project_id)
         except errors.NotFound as error:
             raise errors.InvalidArgument.of(error.message, error.reason, error.facts) from None
         if flavor.disabled:
@@ -92,7 +97,7 @@ class Planner:
                 f"Flavor {flavor.id} is disabled.", reason="FLAVOR_NOT_FOUND", flavor_id=flavor.id
             )
         project, user = self._limits.of(connection, caller.project_id, caller.user_id)
-        return Known(flavor, key_data, project, user)
+        return Known(flavor, key_data, project, user, group_id)
 
     def plan(self, request: pb.CreateServersRequest, caller: RequestContext, known: Known) -> Plan:
         least, most = fields.counts(request)
@@ -103,13 +108,15 @@ class Planner:
         )
         from_volume = block_devices.boots_from_volume(devices)
         image = self._image(request, caller, devices, most, flavor, from_volume)
+        topology = numa.topology(flavor, image.properties)
+        devices_wanted = pci.requests(flavor, image.properties, self._aliases)
         if request.trusted_image_certificates and from_volume:
             raise errors.InvalidArgument(
                 "Trusted image certificates are not for servers that boot from a volume.",
                 reason="CERTIFICATES_INVALID",
                 cause="volume_backed",
             )
-        hints = self._hints(request.scheduler_hints)
+        hints = _hints(request.scheduler_hints)
         zone = self._zone(request)
         wanted_networks = networks.resolve(self._networks, request, most, caller)
         groups = networks.security_groups(
@@ -119,9 +126,13 @@ class Planner:
         template = self._template(request, caller, known, image, devices)
         template.security_groups.extend(groups)
         template.availability_zone = zone
-        if request.availability_zone:
-            template.pinned_availability_zone = request.availability_zone
+        # A zone that the operator gives to requests without one binds like one that was asked for.
+        if zone:
+            template.pinned_availability_zone = zone
         template.scheduler_hints.CopyFrom(hints)
+        if topology is not None:
+            template.numa_topology.CopyFrom(topology)
+        template.pci_requests.extend(devices_wanted)
         return Plan(
             least=least,
             most=most,
@@ -194,22 +205,6 @@ class Planner:
             )
         return zone
 
-    def _hints(self, wanted: Struct) -> Struct:
-        """Hints for the scheduler, without those that are internal by name. Raises GROUP_NOT_FOUND."""
-        hints = Struct()
-        for name, value in wanted.fields.items():
-            if not name.startswith("_nova"):
-                hints.fields[name].CopyFrom(value)
-        if "group" in hints.fields:
-            group = hints.fields["group"]
-            named = group.string_value or (
-                group.list_value.values[0].string_value if group.list_value.values else ""
-            )
-            raise errors.InvalidArgument(
-                f"Server group {named} could not be found.", reason="GROUP_NOT_FOUND", group_id=named
-            )
-        return hints
-
     def _template(
         self,
         request: pb.CreateServersRequest,
@@ -238,6 +233,7 @@ class Planner:
             access_ip_v6=request.access_ip_v6,
             auto_disk_config=request.auto_disk_config,
             trusted_image_certificates=request.trusted_image_certificates,
+            server_group_ids=[known.group_id] if known.group_id else (),
         )
         if request.HasField("description"):
             template.description = request.description
@@ -251,6 +247,7 @@ class Planner:
         zone: str,
         from_volume: bool,
     ) -> RequestSpec:
+        topology = template.numa_topology if template.HasField("numa_topology") else None
         return RequestSpec(
             project_id=caller.project_id,
             user_id=caller.user_id,
@@ -262,7 +259,32 @@ class Planner:
             node=request.node,
             skip_filters=request.skip_filters,
             scheduler_hints=template.scheduler_hints,
+            server_group_ids=template.server_group_ids,
+            numa_topology=topology,
+            pci_requests=template.pci_requests,
         )
+
+
+def _hints(wanted: Struct) -> Struct:
+    """Hints for the scheduler, without those that are internal by name."""
+    hints = Struct()
+    for name, value in wanted.fields.items():
+        if not name.startswith("_nova"):
+            hints.fields[name].CopyFrom(value)
+    return hints
+
+
+def _hinted_group(hints: Struct) -> str:
+    """The id of the group that servers are to join; empty = none. Raises HINT_INVALID."""
+    if "group" not in hints.fields:
+        return ""
+    value = hints.fields["group"]
+    given = list(value.list_value.values) if value.HasField("list_value") else [value]
+    if len(given) > 1 or not all(each.HasField("string_value") for each in given):
+        raise errors.InvalidArgument(
+            "The hint 'group' must be the id of one server group.", reason="HINT_INVALID", field="group"
+        )
+    return given[0].string_value if given else ""
 
 
 def generated_password(length: int) -> str:
