@@ -14,6 +14,7 @@ from protonova.companions.fault import Fault, bad
 from protonova.companions.image import data as image_data
 from protonova.companions.volume import attachments, connection, quotas, types, volumes, worker
 from protonova.companions.volume.files import converts
+from protonova.companions.volume.microversion import require
 from protonova.companions.volume.routes import action, found, now, read, route, write, writer
 
 Given = dict[str, Any]
@@ -305,6 +306,36 @@ def _upload(ident: str, given: Given) -> Response:
     return web.answer({"os-volume_upload_image": body}, 202)
 
 
+def _reimage(ident: str, given: Given) -> Response:
+    require(68)
+    image_id = check.text(given, "image_id", least=1)
+    reserved = check.flag(given, "reimage_reserved", default=False)
+    here = cloud()
+    image = here.image.read(lambda db: store.find(db, "images", id=image_id))
+    if image is None or image["status"] != "active":
+        raise bad(f"Image {image_id} could not be found or is not active.")
+
+    def work(db: sqlite3.Connection) -> None:
+        row = found(db, "volumes", ident)
+        if row["status"] not in ("available", "error", *(("reserved",) if reserved else ())):
+            raise bad(f"Invalid volume: Volume {ident} is in status {row['status']}.")
+        changes = {
+            "status": "downloading",
+            "previous_status": "reserved" if row["status"] == "reserved" else "available",
+            "image_id": image_id,
+            "image_metadata": worker.image_facts(image),
+            # What it was made from once is overwritten.
+            "snapshot_id": None,
+            "source_volid": None,
+            **now(),
+        }
+        store.update(db, "volumes", changes, id=ident)
+
+    write(work)
+    here.volume_worker.put(lambda: worker.fill(here, ident))
+    return web.empty(202)
+
+
 _ACTIONS: dict[str, Callable[[str, Given], Response]] = {
     "os-reserve": _reserve,
     "os-unreserve": _unreserve,
@@ -320,6 +351,7 @@ _ACTIONS: dict[str, Callable[[str, Given], Response]] = {
     "os-update_readonly_flag": _set_readonly,
     "os-extend": _extend,
     "os-retype": _retype,
+    "os-reimage": _reimage,
     "os-force_delete": _force_delete,
     "os-set_image_metadata": _set_image_metadata,
     "os-show_image_metadata": _show_image_metadata,

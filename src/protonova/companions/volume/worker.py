@@ -97,7 +97,8 @@ def fill(here: Cloud, ident: str) -> None:
             _fill_from_image(here, row)
         else:
             files.blank(ident, row["size"])
-        status = "available"
+        # One that is filled anew is reserved for a server.
+        status = row["previous_status"] or "available"
     except (NotMade, OSError, TimeoutError) as error:
         _LOG.warning("Volume %s cannot be made: %s", ident, error)
         status = "error"
