@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.conftest import Servers, Site
+from tests.support.rest import Rest
 
 Cli = Callable[..., Any]
 
@@ -51,6 +52,61 @@ def test_old_and_new(openstack_cli: Cli, site: Site, servers: Servers) -> None:
     newest = openstack_cli("--os-compute-api-version", "2.104", "server", "show", made["id"], "-f", "json")
     assert newest["pinned_availability_zone"] is None
     assert newest["flavor"]["original_name"] == "c1.small"
+
+
+def test_images_of_servers(openstack_cli: Cli, demo: Rest, servers: Servers) -> None:
+    made = openstack_cli(
+        "server", "create", "--flavor", "c1.small", "--image", "blank", "--network", "shared-net", "--wait",
+        "kept-server", "-f", "json",
+    )  # fmt: skip
+    servers.made.append(made["id"])
+    image = openstack_cli(
+        "server", "image", "create", "--name", "kept", "--wait", "kept-server", "-f", "json"
+    )
+    assert (image["name"], image["status"]) == ("kept", "active")
+    backup = openstack_cli(
+        "server", "backup", "create", "--name", "kept-daily", "--type", "daily", "--rotate", "1", "--wait",
+        "kept-server", "-f", "json",
+    )  # fmt: skip
+    assert backup["status"] == "active"
+    openstack_cli("image", "delete", "kept", "kept-daily")
+    openstack_cli("server", "shelve", "--wait", "kept-server")
+    assert (
+        openstack_cli("server", "show", "kept-server", "-c", "status", "-f", "value") == "SHELVED_OFFLOADED\n"
+    )
+    openstack_cli("server", "unshelve", "--wait", "kept-server")
+    assert openstack_cli("server", "show", "kept-server", "-c", "status", "-f", "value") == "ACTIVE\n"
+
+
+def test_server_groups(openstack_cli: Cli, demo: Rest, servers: Servers) -> None:
+    made = openstack_cli(
+        "--os-compute-api-version", "2.64", "server", "group", "create", "--policy", "anti-affinity",
+        "--rule", "max_server_per_host=1", "typed-group", "-f", "json",
+    )  # fmt: skip
+    assert (made["policy"], made["members"]) == ("anti-affinity", [])
+    assert made["rules"] == {"max_server_per_host": 1}
+    booted = openstack_cli(
+        "server", "create", "--flavor", "c1.small", "--image", "blank", "--network", "shared-net",
+        "--hint", f"group={made['id']}", "--min", "2", "--max", "2", "--wait", "apart", "-f", "json",
+    )  # fmt: skip
+    listed = openstack_cli("server", "list", "--name", "^apart-", "-f", "json")
+    ids = sorted(server["ID"] for server in listed)
+    servers.made += ids
+    assert booted["id"] in ids
+    for server_id in ids:
+        servers.wait(server_id)
+    assert len({servers.admin.get(f"/servers/{id_}")["server"]["OS-EXT-SRV-ATTR:host"] for id_ in ids}) == 2
+    shown = openstack_cli("server", "group", "show", "typed-group", "-f", "json")
+    assert (sorted(shown["members"]), shown["policy"]) == (ids, "anti-affinity")
+    assert "typed-group" in openstack_cli("server", "group", "list")
+    # There are three hosts: one more fits, and then none.
+    for name, status in (("third", "ACTIVE"), ("fourth", "ERROR")):
+        wanted = servers.create(demo, name, hints={"group": made["id"]}, networks="none")
+        found = servers.wait(wanted, status)
+        assert found["server_groups"] == [made["id"]]
+    assert found["fault"]["message"].startswith("No valid host was found.")
+    openstack_cli("server", "group", "delete", "typed-group")
+    assert servers.admin.get(f"/servers/{wanted}", version="2.71")["server"]["server_groups"] == []
 
 
 def test_operating(openstack_cli: Cli, site: Site) -> None:

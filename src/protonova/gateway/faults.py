@@ -91,8 +91,17 @@ REASONS: dict[str, Rule] = {
     "SERVER_STATE": Rule(409, words=_wrong_state),
     "SERVER_LOCKED": Rule(409),
     "HOST_NOT_READY": Rule(409),
+    "SERVER_ON_HOST": Rule(409),
+    "HOST_NOT_IN_ZONE": Rule(409),
+    "SERVER_VOLUME_BACKED": Rule(400),
     "CELL_UNAVAILABLE": Rule(503),
     "CONSOLE_UNAVAILABLE": Rule(404),
+    "GUEST_AGENT_REFUSES": Rule(409),
+    "UNSUPPORTED": Rule(501),
+    "VOLUME_NOT_ATTACHED": Rule(409),
+    "RESCUE_UNSUPPORTED": Rule(400),
+    "REBUILD_UNSUPPORTED": Rule(400),
+    "NUMA_CHANGED": Rule(400),
     "METADATA_NOT_FOUND": Rule(404),
     "TAG_NOT_FOUND": Rule(404),
     "TOO_MANY_TAGS": Rule(400),
@@ -102,6 +111,8 @@ REASONS: dict[str, Rule] = {
     # What a new server refers to: the status tells a bad reference from a missing subject.
     "FLAVOR_NOT_FOUND": BY_STATUS,
     "FLAVOR_TOO_SMALL": Rule(400),
+    "NUMA_INVALID": Rule(400),
+    "PCI_INVALID": Rule(400),
     "IMAGE_UNUSABLE": Rule(400),
     "KEYPAIR_NOT_FOUND": BY_STATUS,
     "NETWORK_UNUSABLE": Rule(400),
@@ -112,6 +123,8 @@ REASONS: dict[str, Rule] = {
     "SECURITY_GROUP_AMBIGUOUS": Rule(409),
     "BLOCK_DEVICE_INVALID": Rule(400),
     "GROUP_NOT_FOUND": BY_STATUS,
+    "GROUP_INVALID": Rule(400),
+    "HINT_INVALID": Rule(400),
     "ZONE_NOT_FOUND": BY_STATUS,
     "HOST_NOT_FOUND": BY_STATUS,
     "USER_DATA_INVALID": Rule(400),
@@ -125,6 +138,36 @@ REASONS: dict[str, Rule] = {
     "IDEMPOTENCY_KEY_REUSED": Rule(409),
     "QUOTA_EXCEEDED": Rule(403, words=_quota),
     "ZERO_DISK_FORBIDDEN": Rule(403),
+    # What is plugged into servers.
+    "VOLUME_NOT_FOUND": BY_STATUS,
+    "VOLUME_UNUSABLE": Rule(400),
+    "VOLUME_IS_ROOT": Rule(400),
+    "VOLUME_NOT_MIGRATING": Rule(409),
+    "ATTACHMENT_NOT_FOUND": Rule(404),
+    "DEVICE_NAME_INVALID": Rule(400),
+    "DEVICE_NAME_IN_USE": Rule(409),
+    "TOO_MANY_DISKS": Rule(403),
+    "TAG_UNSUPPORTED": Rule(400),
+    "INTERFACE_NOT_FOUND": Rule(404),
+    "INTERFACE_ATTACH_FAILED": Rule(500),
+    "NETWORK_NOT_FOUND": BY_STATUS,
+    "PORT_NOT_FOUND": BY_STATUS,
+    "ADDRESS_IN_USE": Rule(409),
+    "ADDRESS_UNUSABLE": Rule(400),
+    "ADDRESS_NOT_FOUND": Rule(404),
+    "ADDRESS_NOT_ASSOCIATED": Rule(409),
+    "SECURITY_GROUP_UNUSABLE": Rule(400),
+    "EXTERNAL_QUOTA_EXCEEDED": Rule(403),
+    "CONSOLE_TYPE_UNAVAILABLE": Rule(400),
+    "CONSOLE_TOKEN_NOT_FOUND": Rule(404),
+    # Moves. Without a migration in the path there is just none to confirm or to revert.
+    "FLAVOR_UNCHANGED": Rule(400),
+    "HOST_UNCHANGED": Rule(400),
+    "HOST_IN_OTHER_CELL": Rule(400),
+    "HOST_IS_UP": Rule(400),
+    "MIGRATION_NOT_FOUND": Rule(404, ("migration_id",)),
+    "MIGRATION_STATE": Rule(400),
+    "MIGRATION_CHECK_FAILED": Rule(400),
     # Lists.
     "MARKER_NOT_FOUND": Rule(400),
     "FILTER_INVALID": Rule(400),
@@ -144,7 +187,18 @@ REASONS: dict[str, Rule] = {
     "COMPUTE_SERVICE_NOT_FOUND": Rule(404),
     "COMPUTE_SERVICE_AMBIGUOUS": Rule(400),
     "HOST_IN_USE": Rule(409),
+    "HOST_NOT_CLEAN": Rule(400),
     "HYPERVISOR_NOT_FOUND": Rule(404),
+    # Aggregates.
+    "AGGREGATE_NOT_FOUND": Rule(404),
+    "AGGREGATE_EXISTS": Rule(409),
+    "AGGREGATE_INVALID": Rule(400),
+    "AGGREGATE_NOT_EMPTY": Rule(400),
+    "AGGREGATE_EMPTY": Rule(400),
+    "AGGREGATE_HOST_EXISTS": Rule(409),
+    "AGGREGATE_HOST_NOT_FOUND": Rule(404),
+    "AGGREGATE_ZONE_CONFLICT": Rule(409),
+    "IMAGE_NOT_FOUND": BY_STATUS,
     # Placement: providers.
     "PROVIDER_NOT_FOUND": Rule(404, ("uuid",)),
     "PARENT_NOT_FOUND": Rule(400),
@@ -200,7 +254,7 @@ def from_error(error: errors.Error, named: Mapping[str, Any]) -> Fault:
         code = STATUSES.get(error.status, 500)
     elif code == 404 and rule.named_by and not any(name in named for name in rule.named_by):
         code = 400
-    if code == 500:
+    if code == 500 and rule.code != 500:
         return Fault(500, UNEXPECTED)
     if code == 503:
         return Fault(503, "A service this request needs does not answer. Try again later.")

@@ -18,7 +18,11 @@ _ERRORS = {
     409: "The state of things forbids it.",
 }
 # What some operations may answer besides.
-_OTHERS = {201: "It was made.", 501: "The hypervisor cannot do it."}
+_OTHERS = {
+    201: "It was made.",
+    207: "Some of it failed; each part has a code of its own.",
+    501: "The hypervisor cannot do it.",
+}
 
 
 def documents(registry: Registry) -> Callable[[str | None], dict[str, Any]]:
@@ -110,14 +114,21 @@ def _actions(path: str, offered: list[Operation], version: int) -> dict[str, Any
 def _responses(operations: list[Operation], version: int) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     by_code: dict[str, list[dict[str, Any]]] = {}
+    silent: set[str] = set()
     for operation in operations:
-        schemas = by_code.setdefault(str(operation.code(version)), [])
+        code = str(operation.code(version))
+        schemas = by_code.setdefault(code, [])
         if operation.answer is not None:
             schemas.append(operation.answer.schema(version))
+        else:
+            silent.add(code)
     for code, schemas in by_code.items():
         responses[code] = {"description": "It is done, or accepted."}
         if len(schemas) == 1 and len(operations) == 1:
             responses[code] |= _json(schemas[0])
+        elif schemas and code in silent:
+            # Some actions answer with nothing, for which there is no word beside content.
+            responses[code]["x-content"] = _json({"anyOf": schemas})["content"]
         elif schemas:
             responses[code] |= _json({"anyOf": schemas})
     for other in sorted({code for operation in operations for code in operation.also}):

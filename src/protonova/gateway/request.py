@@ -35,6 +35,7 @@ class Settings:
     public_url: str = ""
     max_limit: int = 1000
     internal_zone: str = "internal"
+    image_link_prefix: str = ""
 
     @classmethod
     def of(cls, conf: Any) -> Settings:
@@ -42,6 +43,7 @@ class Settings:
             public_url=conf.gateway.public_url or conf.api.compute_link_prefix or "",
             max_limit=conf.api.max_limit,
             internal_zone=conf.internal_service_availability_zone,
+            image_link_prefix=conf.api.glance_link_prefix.rstrip("/"),
         )
 
 

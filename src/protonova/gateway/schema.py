@@ -145,6 +145,7 @@ class View(Obj):
     def __init__(self, *fields: Field, **schema: Any) -> None:
         super().__init__(*fields, **schema)
         self._compiled: dict[tuple[int, frozenset[str]], Callable[[Any, Any], dict[str, Any]]] = {}
+        self._permissions: dict[int, frozenset[str]] = {}
 
     def show(self, version: int, granted: frozenset[str]) -> Callable[[Any, Any], dict[str, Any]]:
         """The function that turns a message into what users see at a version with these permissions."""
@@ -165,9 +166,13 @@ class View(Obj):
 
         return shown
 
-    def permissions(self, version: int) -> set[str]:
+    def permissions(self, version: int) -> frozenset[str]:
         """What must be asked of the policy before anything is shown."""
-        return {field.when for field in self.at(version) if field.when is not None}
+        found = self._permissions.get(version)
+        if found is None:
+            found = frozenset(field.when for field in self.at(version) if field.when is not None)
+            self._permissions[version] = found
+        return found
 
 
 class Arr(Type):

@@ -9,10 +9,16 @@ from typing import Any
 import grpc
 
 from protonova.api.v1 import (
+    aggregate_pb2_grpc,
+    console_pb2_grpc,
     flavor_pb2_grpc,
     host_pb2_grpc,
     keypair_pb2_grpc,
+    migration_pb2_grpc,
     quota_pb2_grpc,
+    server_device_pb2_grpc,
+    server_group_pb2_grpc,
+    server_image_pb2_grpc,
     server_pb2_grpc,
 )
 from protonova.placement.v1 import (
@@ -22,6 +28,7 @@ from protonova.placement.v1 import (
     trait_pb2_grpc,
 )
 from protonova.services.runtime import channel
+from protonova.services.runtime.openstack.session import Client
 
 
 class Services:
@@ -51,6 +58,14 @@ class Services:
         return server_pb2_grpc.ServerServiceStub(self._api)
 
     @cached_property
+    def server_images(self) -> server_image_pb2_grpc.ServerImageServiceStub:
+        return server_image_pb2_grpc.ServerImageServiceStub(self._api)
+
+    @cached_property
+    def migrations(self) -> migration_pb2_grpc.MigrationServiceStub:
+        return migration_pb2_grpc.MigrationServiceStub(self._api)
+
+    @cached_property
     def flavors(self) -> flavor_pb2_grpc.FlavorServiceStub:
         return flavor_pb2_grpc.FlavorServiceStub(self._api)
 
@@ -63,8 +78,24 @@ class Services:
         return quota_pb2_grpc.QuotaServiceStub(self._api)
 
     @cached_property
+    def server_groups(self) -> server_group_pb2_grpc.ServerGroupServiceStub:
+        return server_group_pb2_grpc.ServerGroupServiceStub(self._api)
+
+    @cached_property
+    def devices(self) -> server_device_pb2_grpc.ServerDeviceServiceStub:
+        return server_device_pb2_grpc.ServerDeviceServiceStub(self._api)
+
+    @cached_property
+    def consoles(self) -> console_pb2_grpc.ConsoleServiceStub:
+        return console_pb2_grpc.ConsoleServiceStub(self._api)
+
+    @cached_property
     def hosts(self) -> host_pb2_grpc.HostServiceStub:
         return host_pb2_grpc.HostServiceStub(self._api)
+
+    @cached_property
+    def aggregates(self) -> aggregate_pb2_grpc.AggregateServiceStub:
+        return aggregate_pb2_grpc.AggregateServiceStub(self._api)
 
     @cached_property
     def providers(self) -> resource_provider_pb2_grpc.ResourceProviderServiceStub:
@@ -81,6 +112,19 @@ class Services:
     @cached_property
     def allocations(self) -> allocation_pb2_grpc.AllocationServiceStub:
         return allocation_pb2_grpc.AllocationServiceStub(self._placement)
+
+    @cached_property
+    def network(self) -> Client:
+        """The network service's own REST API, for clients that ask us instead."""
+        return Client(self._conf, "network", "neutron", "/v2.0")
+
+    @cached_property
+    def images(self) -> Client:
+        return Client(self._conf, "image", "glance", "/v2")
+
+    @cached_property
+    def block_storage(self) -> Client:
+        return Client(self._conf, "block-storage", "cinder", "")
 
     def close(self) -> None:
         with self._lock:

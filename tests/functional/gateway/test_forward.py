@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import os
+import resource
 import socket
 import threading
 import time
@@ -197,3 +200,16 @@ def test_an_answer_that_is_no_http() -> None:
         client = http.client.HTTPConnection("127.0.0.1", front.port, timeout=30)
         assert asked(client, "GET", "/x")[0].status == 502
         front.stop()
+
+
+def test_with_more_than_a_thousand_files_open(client: http.client.HTTPConnection) -> None:
+    with contextlib.ExitStack() as stack:
+        limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit < 4096:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, most), most))
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, most))
+        for _ in range(1100):
+            stack.enter_context(open(os.devnull))
+        for _ in range(3):
+            answer, _ = asked(client, "GET", "/volume/v3/x")
+            assert answer.status == 201

@@ -39,6 +39,15 @@ _TEXTS = st.sampled_from(
         "10.0.0.1",
     ]
 )
+_PROXIED = (
+    "os-networks",
+    "os-tenant-",
+    "os-floating-",
+    "os-security-group",
+    "os-volumes.",
+    "os-snapshots",
+    "images",
+)
 _FUZZED = [
     operation
     for operation in REGISTRY.operations
@@ -64,8 +73,10 @@ def _path(operation):
     )
 
 
-def _sane(answer):
-    assert answer.status_code < 500, answer.text
+def _sane(answer, operation):
+    # What is another service's to answer is answered by nobody here.
+    away = operation.id.startswith(_PROXIED) and answer.status_code == 503
+    assert answer.status_code < 500 or away, answer.text
     if answer.status_code >= 400:
         (element,) = answer.json
         assert answer.json[element]["code"] == answer.status_code
@@ -80,7 +91,7 @@ def test_bodies(cloud, operation, data, version):
         body = {operation.action: body.get(operation.action)}
     cloud.put_server(id="server_id")
     cloud.flavors.put(id="flavor_id", name="f")
-    _sane(cloud.call(operation.method, _path(operation), body, version=version, token="admin"))
+    _sane(cloud.call(operation.method, _path(operation), body, version=version, token="admin"), operation)
 
 
 @pytest.mark.parametrize("operation", _QUERIED, ids=lambda operation: operation.id)
@@ -95,4 +106,4 @@ def test_queries(cloud, operation, data, version):
         query_string=query,
         headers={"X-Auth-Token": "admin", "OpenStack-API-Version": f"compute {version}"},
     )
-    _sane(answer)
+    _sane(answer, operation)

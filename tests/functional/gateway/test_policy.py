@@ -40,10 +40,10 @@ def allowed(enforcer, rule, target=OWN):
 @pytest.mark.parametrize(
     ("rule", "target", "who"),
     [
-        ("os_compute_api:servers:show", OWN, {"admin", "member", "reader"}),
+        ("os_compute_api:servers:show", OWN, {"admin", "manager", "member", "reader"}),
         ("os_compute_api:servers:show", FOREIGN, {"admin", "other"}),
-        ("os_compute_api:servers:create", OWN, {"admin", "member"}),
-        ("os_compute_api:os-migrate-server:migrate", OWN, {"admin"}),
+        ("os_compute_api:servers:create", OWN, {"admin", "manager", "member"}),
+        ("os_compute_api:os-migrate-server:migrate", OWN, {"admin", "manager"}),
         ("os_compute_api:os-services:list", OWN, {"admin"}),
         ("os_compute_api:os-server-external-events:create", OWN, {"admin", "service"}),
         ("os_compute_api:limits", OWN, set(TOKENS)),
@@ -63,6 +63,7 @@ def test_placement_defaults():
     assert allowed(enforcer, "placement:reshaper:reshape") == {"service"}
     assert allowed(enforcer, "placement:usages", {"project_id": PROJECT}) == {
         "admin",
+        "manager",
         "member",
         "reader",
         "service",

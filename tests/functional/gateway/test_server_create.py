@@ -217,6 +217,11 @@ def test_hints(make, asked):
     assert "_nova_check_type" not in asked().scheduler_hints
     assert make(hints={"group": "name"}).status_code == 400
     assert make(hints={"same_host": [NETWORK]}).status_code == 202
+    assert make(hints={"query": '[">=", "$free_ram_mb", 1024]'}).status_code == 202
+    for wrong in ("free_ram_mb >= 1024", '{"a": 1}', ""):
+        refused = make(hints={"query": wrong})
+        assert refused.status_code == 400
+        assert "os:scheduler_hints.query" in refused.json["badRequest"]["message"]
 
 
 def test_every_request_is_told_from_every_other(cloud, make, asked):

@@ -8,7 +8,7 @@ from typing import Any
 from protonova.api.v1 import server_pb2 as api
 from protonova.gateway.operation import Resource
 from protonova.gateway.request import Request
-from protonova.gateway.schema import ANY, MOST, STRING, Field, Obj, Plain, one_of
+from protonova.gateway.schema import ANY, MOST, NULL, STRING, Field, Obj, Plain, one_of
 
 PATH = "/servers/{server_id}/action"
 
@@ -59,6 +59,20 @@ def reboot(request: Request) -> None:
 
 @actions.action(
     PATH,
+    "trigger_crash_dump",
+    since="2.17",
+    policy="os_compute_api:servers:trigger_crash_dump",
+    body=Obj(Field("trigger_crash_dump", NULL, required=True)),
+    status=202,
+)
+def trigger_crash_dump(request: Request) -> None:
+    """Have a server's kernel write a crash dump."""
+    wanted = api.TriggerCrashDumpRequest(id=request.args["server_id"])
+    request.services.servers.TriggerCrashDump(wanted)
+
+
+@actions.action(
+    PATH,
     "os-getConsoleOutput",
     policy="os_compute_api:os-console-output",
     body=_body("os-getConsoleOutput", Field("length", _LENGTH)),
@@ -80,15 +94,3 @@ def _printable(text: str) -> str:
     return "".join(
         letter for letter in text if letter in "\n\r\t" or not unicodedata.category(letter).startswith("C")
     )
-
-
-@actions.action(
-    PATH,
-    "forceDelete",
-    policy="os_compute_api:os-deferred-delete:force",
-    body=_body("forceDelete", free=True),
-    status=202,
-)
-def force_delete(request: Request) -> None:
-    """Delete a server at once."""
-    request.services.servers.DeleteServer(api.DeleteServerRequest(id=request.args["server_id"], force=True))

@@ -11,6 +11,8 @@ import base64
 import re
 from typing import Any
 
+import orjson
+
 from protonova.api.v1 import server_pb2 as api
 from protonova.common.v1 import server_pb2 as pb
 from protonova.gateway.faults import Fault
@@ -175,7 +177,7 @@ def wanted_servers(request: Request) -> api.CreateServersRequest:
     wanted = api.CreateServersRequest(
         name=body["name"],
         flavor_id=str(body["flavorRef"]).rstrip("/").rpartition("/")[2],
-        image_id=_image(request, body.get("imageRef", "")),
+        image_id=image_id_of(request, body.get("imageRef", ""), "server.imageRef"),
         key_name=body.get("key_name", ""),
         metadata=body.get("metadata", {}),
         tags=body.get("tags", ()),
@@ -216,11 +218,12 @@ def wanted_servers(request: Request) -> api.CreateServersRequest:
     return wanted
 
 
-def _image(request: Request, reference: str) -> str:
+def image_id_of(request: Request, reference: str, field: str) -> str:
+    """The id of the image a body names; below /v2 its URL will do."""
     if request.legacy:
         reference = reference.rstrip("/").rpartition("/")[2]
     if reference and _IMAGE_ID.fullmatch(reference) is None:
-        raise Fault(400, f"server.imageRef: '{reference}' is not the UUID of an image.")
+        raise Fault(400, f"{field}: '{reference}' is not the UUID of an image.")
     return reference
 
 
@@ -357,5 +360,14 @@ def _place(request: Request, body: dict[str, Any], wanted: api.CreateServersRequ
 def _hints(request: Request, wanted: api.CreateServersRequest) -> None:
     hints = request.body.get("os:scheduler_hints", request.body.get("OS-SCH-HNT:scheduler_hints")) or {}
     kept = {name: value for name, value in hints.items() if not name.startswith("_nova")}
+    if isinstance(query := kept.get("query"), str) and not _is_list(query):
+        raise Fault(400, "os:scheduler_hints.query: a list in JSON is wanted.")
     if kept:
         wanted.scheduler_hints.update(kept)
+
+
+def _is_list(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), list)
+    except orjson.JSONDecodeError:
+        return False
