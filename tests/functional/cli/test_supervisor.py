@@ -155,7 +155,8 @@ def test_only_one_supervisor_runs_in_a_directory(cloud: Cloud) -> None:
 
 def test_a_start_without_hope_ends_with_its_reason(cloud: Cloud) -> None:
     cloud.plan(standin("one"), standin("broken", "broken"))
-    with pytest.raises(launch.StartFailed, match="broken cannot be started: it exited with status 7"):
+    reason = "broken cannot be started: it exited with status 7: no such database"
+    with pytest.raises(launch.StartFailed, match=reason):
         cloud.start()
     eventually(lambda: not launch.locked(cloud.state))
     assert "no such database" in cloud.state.log("broken").read_text()

@@ -6,14 +6,12 @@ Every service that runs operations is asked: api for builds, each cell's conduct
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from protonova.cli import cloud, launch
+from protonova.cli.commands import reaching
 from protonova.cli.commands.options import state_directory
 from protonova.cli.layout import StateDirectory
 
@@ -60,7 +58,7 @@ def list_(state: StateDirectory, states: tuple[str, ...], subject: str, limit: i
     )
     found = []
     for owner, stub in _stubs(state):
-        with _calling(owner):
+        with reaching.calling(owner):
             found += [
                 described(owner, operation)
                 for operation in stub.ListOperations(request, timeout=10).operations
@@ -87,7 +85,7 @@ def show(state: StateDirectory, operation_id: str) -> None:
     from protonova.common.v1 import operation_pb2
 
     owner, stub = _owner(state, operation_id)
-    with _calling(owner):
+    with reaching.calling(owner):
         answer = stub.GetOperation(operation_pb2.GetOperationRequest(id=operation_id), timeout=10)
     click.echo(json.dumps(described(owner, answer.operation), indent=1))
 
@@ -100,7 +98,7 @@ def retry(state: StateDirectory, operation_id: str) -> None:
     from protonova.common.v1 import operation_pb2
 
     owner, stub = _owner(state, operation_id)
-    with _calling(owner):
+    with reaching.calling(owner):
         answer = stub.RetryOperation(operation_pb2.RetryOperationRequest(id=operation_id), timeout=30)
     click.echo(json.dumps(described(owner, answer.operation), indent=1))
 
@@ -114,7 +112,7 @@ def give_up(state: StateDirectory, operation_id: str) -> None:
     from protonova.common.v1 import operation_pb2
 
     owner, stub = _owner(state, operation_id)
-    with _calling(owner):
+    with reaching.calling(owner):
         answer = stub.GiveUpOperation(operation_pb2.GiveUpOperationRequest(id=operation_id), timeout=30)
     click.echo(json.dumps(described(owner, answer.operation), indent=1))
 
@@ -145,26 +143,11 @@ def described(owner: str, operation: Operation) -> dict[str, Any]:
 
 
 def _stubs(state: StateDirectory) -> Iterator[tuple[str, OperationServiceStub]]:
-    """Those of the running cloud's services that run operations, by the name of their processes."""
-    found = launch.running(state)
-    if found is None:
-        raise click.ClickException(f"No cloud is running in {state.root}.")
-
+    """Those of the running cloud's services that run operations. Replicas have one database: any tells of all."""
     from protonova.common.v1 import operation_pb2_grpc
-    from protonova.services.runtime import channel, config, context
 
-    context.enter(context.internal("cli"))
-    options = cloud.Options.remembered(state)
-    conf = config.load(files=options.files(state))
-    addresses: dict[str, list[str]] = {}
-    for process in found["processes"]:
-        if process["service"] in _OWNERS:
-            # Replicas have one database: any of them tells of all.
-            name = process["name"] if options.replicas == 1 else process["name"].rpartition("-")[0]
-            addresses.setdefault(name, []).append(process["address"])
-    for name, replicas in addresses.items():
-        connected = channel.connect(conf, ",".join(replicas))
-        yield name, operation_pb2_grpc.OperationServiceStub(connected)
+    for name, channel in reaching.channels(state, _OWNERS):
+        yield name, operation_pb2_grpc.OperationServiceStub(channel)
 
 
 def _owner(state: StateDirectory, operation_id: str) -> tuple[str, OperationServiceStub]:
@@ -172,21 +155,10 @@ def _owner(state: StateDirectory, operation_id: str) -> tuple[str, OperationServ
     from protonova.services.runtime import errors
 
     for owner, stub in _stubs(state):
-        with _calling(owner):
+        with reaching.calling(owner):
             try:
                 stub.GetOperation(operation_pb2.GetOperationRequest(id=operation_id), timeout=10)
             except errors.NotFound:
                 continue
         return owner, stub
     raise click.ClickException(f"There is no operation {operation_id}.")
-
-
-@contextmanager
-def _calling(owner: str) -> Iterator[None]:
-    from protonova.services.runtime import errors
-
-    try:
-        yield
-    except errors.Error as error:
-        click.echo(f"{owner}: {error}", err=True)
-        sys.exit(1)

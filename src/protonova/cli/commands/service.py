@@ -13,7 +13,7 @@ import click
 _MODULES = {
     "gateway": "protonova.gateway.main",
     "companions": "protonova.companions.main",
-    **{name: f"protonova.services.{name}.main" for name in ("api", "conductor", "scheduler", "compute")},
+    **{name: f"protonova.services.{name}.main" for name in ("api", "conductor", "compute")},
 }
 
 
@@ -34,6 +34,5 @@ def _command(name: str) -> click.Command:
 gateway = _command("gateway")
 api = _command("api")
 conductor = _command("conductor")
-scheduler = _command("scheduler")
 compute = _command("compute")
 companions = _command("companions")

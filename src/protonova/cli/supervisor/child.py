@@ -20,6 +20,7 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
 # A process that served this long has recovered: its next death counts as the first.
 STEADY_SECONDS = 5.0
+_TAIL_BYTES = 2000
 
 
 class Child:
@@ -101,6 +102,14 @@ class Child:
         """Has not become ready in time: ends it, so that it is started anew."""
         self.due = None
         self.signal(signal.SIGKILL)
+
+    def last_words(self) -> str:
+        """The last line of its log, after a colon; of a death by an exception it is the exception."""
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = log.read().decode(errors="replace").split("\n")
+            return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+        return ""
 
     def stop(self) -> None:
         """Asks the process to end; it is not started again."""

@@ -161,7 +161,9 @@ class Supervisor:
         hopeless = [child for child in self.children if child.failures >= HOPELESS and not child.ready_at]
         if hopeless:
             child = hopeless[0]
-            self._fail(f"{child.name} cannot be started: it {child.last_exit}; see {child.log}")
+            self._fail(
+                f"{child.name} cannot be started: it {child.last_exit}{child.last_words()}; see {child.log}"
+            )
         elif now - self.started_at > self.plan.start_seconds:
             late = [child.name for child in self.children if child.state != "ready"]
             missing = ", ".join(late) or "a host that takes servers"
