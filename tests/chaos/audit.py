@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +11,14 @@ import grpc
 
 from benchmarks.client import Client, wait_for
 from benchmarks.cloud import Cloud
+from protonova.api.v1 import server_group_pb2, server_group_pb2_grpc
+from protonova.common.v1 import server_group_pb2 as server_group_common
 from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
-from tests.chaos.workload import Ledger
+from tests.chaos.workload import VOLUMES, Ledger
 
 SETTLE_SECONDS = 60.0
+# What a move is in the end.
+ENDED = ("confirmed", "reverted", "completed", "cancelled", "failed", "error")
 # How a process is called: with certificates, where the cloud wants them.
 Connect = Callable[[str], grpc.Channel]
 
@@ -44,8 +50,57 @@ class Audit:
             *self._wrong_servers(servers, ledger),
             *_compared("allocations", self._consumers(), set(ledger.status)),
             *_compared("ports", self._port_owners(), sorted(ledger.with_port)),
+            *_compared("attached volumes", self._attached(), set(ledger.attached.items())),
+            *_compared("volumes in use", self._volumes_in_use(), set(ledger.attached)),
             *_compared("guests", self.guests(), set(ledger.status)),
+            *self._wrong_groups(servers, ledger),
+            *self._wrong_usage(ledger),
+            *self._unended_moves(),
         ]
+
+    def _wrong_usage(self, ledger: Ledger) -> list[str]:
+        """The quota counts what there is: a CPU a server, but for those that were resized."""
+        path = f"/v2.1/os-quota-sets/{self._client.project_id}/detail"
+        cores = self._client.call("GET", path)["quota_set"]["cores"]["in_use"]
+        promised = sum(ledger.vcpus.get(server, 1) for server in ledger.status)
+        return [] if cores == promised else [f"quota: {cores} cores are counted, {promised} are used"]
+
+    def moves(self) -> Counter[str]:
+        """How many moves of each kind ended how."""
+        return Counter(f"{each['migration_type']} {each['status']}" for each in self._migrations())
+
+    def _unended_moves(self) -> list[str]:
+        return [
+            f"migration {each['id']} of {each['instance_uuid']} is {each['status']}"
+            for each in self._migrations()
+            if each["status"] not in ENDED
+        ]
+
+    def _migrations(self) -> list[Any]:
+        return self._client.call("GET", "/v2.1/os-migrations?limit=1000")["migrations"]
+
+    def _wrong_groups(self, servers: dict[str, Any], ledger: Ledger) -> list[str]:
+        """Members are the living ones, their places the hosts they are on, and no policy is broken."""
+        wrong: list[str] = []
+        for group_id, members in ledger.groups.items():
+            shown = self._client.call("GET", f"/v2.1/os-server-groups/{group_id}")["server_group"]
+            wrong += _compared(f"members of {group_id}", set(shown["members"]), members)
+            hosts = {(id_, servers[id_]["OS-EXT-SRV-ATTR:host"]) for id_ in members if id_ in servers}
+            found = self._group(group_id)
+            places = {(place.server_id, place.host) for place in found.places}
+            wrong += _compared(f"places of {group_id}", places, hosts)
+            if found.policy == server_group_common.SERVER_GROUP_POLICY_ANTI_AFFINITY:
+                crowd = Counter(host for _, host in hosts)
+                crowded = {host for host, count in crowd.items() if count > found.max_server_per_host}
+                wrong += [f"too many of {group_id} on {host}" for host in sorted(crowded)]
+        return wrong
+
+    def _group(self, group_id: str) -> server_group_pb2.GetServerGroupPlacesResponse:
+        api = next(process for process in self._cloud.supervised() if process["service"] == "api")
+        with self._connect(api["address"]) as channel:
+            stub = server_group_pb2_grpc.ServerGroupServiceStub(channel)
+            request = server_group_pb2.GetServerGroupPlacesRequest(id=group_id)
+            return stub.GetServerGroupPlaces(request, timeout=20)
 
     def _wrong_servers(self, servers: dict[str, Any], ledger: Ledger) -> list[str]:
         wrong = _compared("servers", set(servers), set(ledger.status))
@@ -75,6 +130,25 @@ class Audit:
         """One entry a port: two ports of one server are a leak."""
         ports = self._client.call("GET", "/network/v2.0/ports")["ports"]
         return sorted(p["device_id"] for p in ports if p["device_owner"].startswith("compute:"))
+
+    def _attached(self) -> set[tuple[str, str]]:
+        """Pairs of volume and server, as the servers and the attachments of the volume service both have them."""
+        shown = {
+            (volume["id"], server["id"])
+            for server in self._servers()
+            for volume in server["os-extended-volumes:volumes_attached"]
+        }
+        path = f"{VOLUMES}/{self._client.project_id}/attachments?all_tenants=1"
+        status, _, data = self._client.exchange("GET", path, None, {"OpenStack-API-Version": "volume 3.44"})
+        assert status == 200, data
+        held = [(one["volume_id"], one["instance"]) for one in json.loads(data)["attachments"]]
+        assert len(held) == len(set(held)), "a volume is attached to a server twice"
+        return shown | set(held)
+
+    def _volumes_in_use(self) -> set[str]:
+        path = f"{VOLUMES}/{self._client.project_id}/volumes/detail?all_tenants=1"
+        volumes = self._client.call("GET", path)["volumes"]
+        return {volume["id"] for volume in volumes if volume["status"] != "available"}
 
     def guests(self) -> set[str]:
         found: list[str] = []

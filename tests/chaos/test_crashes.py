@@ -91,3 +91,38 @@ def test_a_server_deleted_while_its_agent_is_dead_is_gone_when_it_returns(cloud:
     cloud.ledger.with_port.clear()
     cloud.settle()
     assert cloud.ask("GET", f"/v2.1/servers/{server}")[0] == 404
+
+
+def test_an_api_that_dies_between_a_change_of_an_aggregate_and_its_mirror(cloud: World) -> None:
+    """Placement is held, so that the mirror is under way for certain when the process dies."""
+
+    def ask(method: str, path: str, body: object = None) -> dict:
+        status, answer = cloud.ask(
+            method, f"/v2.1/os-aggregates{path}", body, {"X-OpenStack-Nova-API-Version": "2.41"}
+        )
+        assert status == 200, answer
+        return answer["aggregate"] if answer else {}
+
+    (node, *_) = cloud.ask(
+        "GET", "/v2.1/os-hypervisors/detail", None, {"X-OpenStack-Nova-API-Version": "2.53"}
+    )[1]["hypervisors"]
+    host = node["service"]["host"]
+    made = ask("POST", "", {"aggregate": {"name": "breakable", "availability_zone": "breakable"}})
+
+    def mirrored() -> bool:
+        path = f"/placement/resource_providers/{node['id']}/aggregates"
+        _, answer = cloud.ask("GET", path, None, {"OpenStack-API-Version": "placement 1.19"})
+        return made["uuid"] in answer["aggregates"]
+
+    for action, member in (("add_host", True), ("remove_host", False)):
+        cloud.cloud.kill("placement", signal.SIGSTOP)
+        try:
+            ask("POST", f"/{made['id']}/action", {action: {"host": host}})
+            before = cloud.wait_step("api", "mirror")
+            cloud.cloud.kill("api")
+        finally:
+            cloud.cloud.kill("placement", signal.SIGCONT)
+        eventually(lambda member=member: mirrored() is member, f"the mirror of {action}")
+        (after,) = [one for one in cloud.operations("api") if one.id == before.id]
+        assert after.generation > before.generation
+    ask("DELETE", f"/{made['id']}")

@@ -67,6 +67,9 @@ def _live_and_die(
                 (away.refuse if lived == SERVERS_A_ROUND else away.resume)()
                 away = away if lived == SERVERS_A_ROUND else None
         killer.finish()
-        Audit(cloud, site.admin).settle(workload.ledger)
-        print(f"{lived} servers lived, {dict(killer.killed)} killed")
+        audit = Audit(cloud, site.admin)
+        audit.settle(workload.ledger)
+        moves = audit.moves()
+        print(f"{lived} servers lived, {dict(killer.killed)} killed, moves: {dict(moves)}")
+        assert {"resize confirmed", "resize reverted", "live-migration completed"} <= moves.keys()
         assert killer.killed.total() == kills

@@ -1,78 +1,27 @@
-"""Many at once on a few replicas that keep being killed: what tests of it have in common."""
+"""A storm on replicas of placement."""
 
 from __future__ import annotations
 
-import os
-import random
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-import grpc
-
 from protonova.services.runtime.channel import connect
-from tests.chaos.placement.books import Books, Sampler
-from tests.chaos.placement.replicas import Killer, Replica, client_options, replicas
+from tests.chaos.placement.books import Books
+from tests.chaos.replicas import patient, replicas, target
+from tests.chaos.storm import SEED, Storm
 
 REPLICAS = 3
-SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
-
-
-class Storm:
-    """`books` are the database's own word; `channels` lead to all replicas."""
-
-    def __init__(self, made: list[Replica], books: Books, channels: Sequence[grpc.Channel]) -> None:
-        self._replicas = made
-        self.books = books
-        self.channels = channels
-        self._done = Counter[int]()
-
-    def did(self, number: int) -> None:
-        """A worker tells that it did one more thing."""
-        self._done[number] += 1
-
-    def run(self, workers: Sequence[Callable[[], None]], *, things: int, kills: int) -> str:
-        """Returns when all have done their work; together they do so many things. Answers the figures."""
-        failures: list[BaseException] = []
-
-        def work(worker: Callable[[], None]) -> None:
-            try:
-                worker()
-            except BaseException as error:  # noqa: BLE001 - told to the test
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
-        started = time.monotonic()
-        with (
-            Sampler(self.books) as sampler,
-            Killer(self._replicas, kills, lambda: self._done.total() / things, random.Random(SEED)) as killer,
-        ):
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        seconds = time.monotonic() - started
-        assert not failures, failures[:3]
-        assert sampler.wrong == []
-        assert self.books.wrong() == {}
-        assert killer.killed == kills
-        return (
-            f"{len(workers)} workers did {self._done.total()} things in {seconds:.1f} s "
-            f"({self._done.total() / seconds:.0f}/s), {killer.killed} replicas killed, {sampler.looks} looks"
-        )
 
 
 @contextmanager
 def storm(database_url: str, directory: Path, channels: int = 8) -> Iterator[Storm]:
     print(f"CHAOS_SEED={SEED} on {database_url.partition(':')[0]}")
     with ExitStack() as stack:
-        made = stack.enter_context(replicas(database_url, directory, REPLICAS))
+        settings = {"OS_PLACEMENT_DATABASE__CONNECTION": database_url}
+        made = stack.enter_context(replicas("placement", settings, directory, REPLICAS))
         books = stack.enter_context(closing(Books(database_url)))
-        conf = client_options(*made)
-        opened = [connect(conf, conf.placement.target) for _ in range(channels)]
+        opened = [connect(patient(), target(made)) for _ in range(channels)]
         for channel in opened:
             stack.enter_context(channel)
         yield Storm(made, books, opened)

@@ -15,7 +15,8 @@ import pytest
 from protonova.placement.v1 import allocation_pb2_grpc, resource_provider_pb2_grpc
 from tests.chaos.placement.claimant import Claimant
 from tests.chaos.placement.providers import make_provider
-from tests.chaos.placement.storm import SEED, storm
+from tests.chaos.placement.storm import storm
+from tests.chaos.storm import SEED
 
 CLIENTS = 32
 CLAIMS = int(os.environ.get("CHAOS_CLAIMS", "12"))

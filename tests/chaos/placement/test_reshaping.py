@@ -22,7 +22,8 @@ from protonova.placement.v1 import resource_provider_pb2 as provider_pb
 from protonova.services.runtime import errors
 from tests.chaos.placement.claimant import Claimant, Held, patiently
 from tests.chaos.placement.providers import make_provider, totals
-from tests.chaos.placement.storm import SEED, storm
+from tests.chaos.placement.storm import storm
+from tests.chaos.storm import SEED
 
 CLAIMS = int(os.environ.get("CHAOS_CLAIMS", "12"))
 KILLS = max(2, CLAIMS // 100)

@@ -1,4 +1,4 @@
-"""Replicas of placement as processes on one database, and who kills them."""
+"""Replicas of a service as processes, and who kills them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.cloud import free_ports
+from benchmarks.cloud import ports
 from protonova.services.runtime import config
 
-_CODE = "import sys; from protonova.services.placement.main import main; sys.exit(main([]))"
+_CODE = "import sys; from protonova.services.{}.main import main; sys.exit(main([]))"
 
 
 class Replica:
-    """One process, which comes back at the same address."""
+    """One process, which comes back at the same address. `settings` are options as the environment tells them."""
 
-    def __init__(self, database_url: str, log: Path, port: int) -> None:
-        self._url = database_url
+    def __init__(self, service: str, settings: Mapping[str, str], log: Path, port: int) -> None:
+        self._service = service
+        self._settings = settings
         self._log = log
         self.address = f"127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,13 +38,13 @@ class Replica:
         self._reader, writer = os.pipe()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CODE],
+                [sys.executable, "-c", _CODE.format(self._service)],
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(sys.path),
                     "PROTONOVA_READY_FD": str(writer),
-                    "OS_PLACEMENT_DATABASE__CONNECTION": self._url,
-                    "OS_PLACEMENT__LISTEN": self.address,
+                    f"OS_{self._service.upper()}__LISTEN": self.address,
+                    **self._settings,
                     "OMP_NUM_THREADS": "1",
                     "OPENBLAS_NUM_THREADS": "1",
                 },
@@ -65,12 +66,16 @@ class Replica:
 
 
 @contextmanager
-def replicas(database_url: str, directory: Path, count: int) -> Iterator[list[Replica]]:
+def replicas(
+    service: str, settings: Mapping[str, str], directory: Path, count: int
+) -> Iterator[list[Replica]]:
+    """So many on addresses of their own. The first one is there before the others come: it may have a database to
+    make."""
     with ExitStack() as stack:
         # Not of those that the system hands out: nobody else is to have one while its replica is away.
-        base = free_ports(count)
+        base = stack.enter_context(ports(count))
         made = [
-            Replica(database_url, directory / f"replica-{number}.log", base + number)
+            Replica(service, settings, directory / f"{service}-{number}.log", base + number)
             for number in range(count)
         ]
         for replica in made:
@@ -83,10 +88,14 @@ def replicas(database_url: str, directory: Path, count: int) -> Iterator[list[Re
         yield made
 
 
-def client_options(*made: Replica) -> config.Conf:
-    """Of callers that are patient: a slow machine is no failure."""
-    target = ",".join(replica.address for replica in made)
-    return config.load(files=[], placement__target=target, grpc__deadline_seconds=600)
+def target(made: Sequence[Replica]) -> str:
+    """All of them, used in turn."""
+    return ",".join(replica.address for replica in made)
+
+
+def patient() -> config.Conf:
+    """Options of callers to whom a slow machine is no failure."""
+    return config.load(files=[], grpc__deadline_seconds=600)
 
 
 class Killer:
@@ -96,7 +105,7 @@ class Killer:
     """
 
     def __init__(
-        self, made: list[Replica], kills: int, progress: Callable[[], float], dice: random.Random
+        self, made: Sequence[Replica], kills: int, progress: Callable[[], float], dice: random.Random
     ) -> None:
         self._replicas = made
         self._kills = kills
