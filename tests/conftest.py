@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 _TOOL = Path(__file__).resolve().parent.parent / "tools" / "test_servers.py"
+_KILL_POINTS = "kill points"
 _NAMES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "redis": "Redis", "libvirt": "libvirt"}
 
 
@@ -48,6 +49,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(f"{name} does not answer, and with CI=true nothing may be left out")
         pytest.skip(f"needs {name}: none answers at ${_servers()[name].variable}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Notes how many kill points a test went through."""
+    from tests.support import operations
+
+    before = operations.deaths_died
+    try:
+        return (yield)
+    finally:
+        if operations.deaths_died > before:
+            item.user_properties.append((_KILL_POINTS, operations.deaths_died - before))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    counted = [
+        int(number)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, number in report.user_properties
+        if name == _KILL_POINTS
+    ]
+    if counted:
+        terminalreporter.write_line(f"Replicas died at {sum(counted)} points of operations.")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import threading
 import uuid
 
+from google.protobuf.message import Message
+
 from protonova.common.v1 import server_pb2 as common
-from protonova.common.v1.host_pb2 import ComputeService, Hypervisor
+from protonova.common.v1.host_pb2 import ComputeService, Hypervisor, HypervisorServer
 from protonova.common.v1.server_action_pb2 import ServerAction
-from protonova.conductor.v1 import host_pb2, host_pb2_grpc, server_pb2, server_pb2_grpc
+from protonova.conductor.v1 import (
+    host_pb2,
+    host_pb2_grpc,
+    migration_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
+)
 from protonova.services.runtime import errors
 from protonova.services.runtime.server import Server as RpcServer
+from tests.support.cell_moves import Moves
+from tests.support.cell_states import CellStates
 from tests.support.gates import Gates
 
 
@@ -24,8 +34,11 @@ class Cell:
         self.servers: dict[str, common.Server] = {}
         self.builds: dict[str, server_pb2.ServerBuild] = {}
         self.hosts: list[ComputeService] = []
+        self.prefetches: dict[str, host_pb2.PrefetchImagesRequest] = {}
         self.changes: list[tuple[str, bool]] = []
+        self.moves = Moves(self.servers)
         self.changed = threading.Condition()
+        self.asked: list[Message] = []
         self._conf = conf
         self._listen = "127.0.0.1:0"
         self._rpc: RpcServer | None = None
@@ -34,6 +47,7 @@ class Cell:
     def start(self) -> None:
         self._rpc = RpcServer(self._conf, f"cell-{self.name}", self._listen)
         self._rpc.add(server_pb2_grpc.add_ServerServiceServicer_to_server, _Servers(self, self._rpc))
+        self._rpc.add(migration_pb2_grpc.add_MigrationServiceServicer_to_server, self.moves)
         self._rpc.add(host_pb2_grpc.add_HostServiceServicer_to_server, _Hosts(self))
         self._listen = f"127.0.0.1:{self._rpc.start()}"
 
@@ -74,7 +88,7 @@ class Cell:
             self.changed.notify_all()
 
 
-class _Servers(server_pb2_grpc.ServerServiceServicer):
+class _Servers(CellStates):
     def __init__(self, cell: Cell, rpc: RpcServer) -> None:
         self._cell = cell
         self._rpc = rpc
@@ -105,6 +119,8 @@ class _Servers(server_pb2_grpc.ServerServiceServicer):
     def ListServers(self, request, context):
         self._cell.gates.enter("ListServers")
         found = [s for s in self._cell.servers.values() if request.filter.project_id in ("", s.project_id)]
+        if request.filter.server_ids:
+            found = [server for server in found if server.id in request.filter.server_ids]
         keys = [(s.key, s.descending) for s in request.sort] or [("created_at", True)]
         keys.append(("id", keys[-1][1]))
         for key, descending in reversed(keys):
@@ -244,10 +260,23 @@ class _Hosts(host_pb2_grpc.HostServiceServicer):
             )
             for service in self._cell.hosts
             if request.hostname_pattern in service.host
+            and (not request.hosts or service.host in request.hosts)
         ]
+        if request.with_servers:
+            for hypervisor in found:
+                hypervisor.servers.extend(
+                    HypervisorServer(id=server.id)
+                    for server in self._cell.servers.values()
+                    if server.host == hypervisor.service.host
+                )
         return host_pb2.ListHypervisorsResponse(
             hypervisors=[one for one in found if request.id in ("", one.id)]
         )
+
+    def PrefetchImages(self, request, context):
+        self._cell.gates.enter("PrefetchImages")
+        self._cell.prefetches[request.id] = request
+        return host_pb2.PrefetchImagesResponse()
 
 
 def _value(server: common.Server, key: str):

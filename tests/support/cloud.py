@@ -13,10 +13,16 @@ import orjson
 from werkzeug.test import Client, TestResponse
 
 from protonova.api.v1 import (
+    aggregate_pb2_grpc,
+    console_pb2_grpc,
     flavor_pb2_grpc,
     host_pb2_grpc,
     keypair_pb2_grpc,
+    migration_pb2_grpc,
     quota_pb2_grpc,
+    server_device_pb2_grpc,
+    server_group_pb2_grpc,
+    server_image_pb2_grpc,
     server_pb2_grpc,
 )
 from protonova.gateway import compute
@@ -26,8 +32,11 @@ from protonova.gateway.versions import COMPUTE
 from protonova.services.runtime import config
 from protonova.services.runtime.server import Server
 from tests.support.compute_api import Flavors, Servers
-from tests.support.compute_rest import Hosts, Keypairs, Quotas
+from tests.support.compute_devices import Consoles, Devices
+from tests.support.compute_moves import Migrations
+from tests.support.compute_rest import Aggregates, Hosts, Keypairs, Quotas, ServerGroups
 from tests.support.identity import OTHER_PROJECT, PROJECT, USER, TokenTable
+from tests.support.server_images import ServerImages
 
 REGISTRY = Registry(compute.RESOURCES)
 
@@ -38,15 +47,27 @@ class Cloud:
     def __init__(self, **overrides: Any) -> None:
         self.flavors = Flavors()
         self.servers = Servers(self.flavors)
+        self.migrations = Migrations(self.servers)
         self.keypairs = Keypairs()
         self.quotas = Quotas()
         self.hosts = Hosts()
+        self.groups = ServerGroups()
+        self.aggregates = Aggregates()
+        self.devices = Devices(self.servers)
+        self.consoles = Consoles(self.servers)
+        self.server_images = ServerImages()
         self._server = Server(config.load(files=[]), "api", "127.0.0.1:0")
         self._server.add(flavor_pb2_grpc.add_FlavorServiceServicer_to_server, self.flavors)
         self._server.add(server_pb2_grpc.add_ServerServiceServicer_to_server, self.servers)
+        self._server.add(migration_pb2_grpc.add_MigrationServiceServicer_to_server, self.migrations)
         self._server.add(keypair_pb2_grpc.add_KeypairServiceServicer_to_server, self.keypairs)
         self._server.add(quota_pb2_grpc.add_QuotaServiceServicer_to_server, self.quotas)
         self._server.add(host_pb2_grpc.add_HostServiceServicer_to_server, self.hosts)
+        self._server.add(server_group_pb2_grpc.add_ServerGroupServiceServicer_to_server, self.groups)
+        self._server.add(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, self.aggregates)
+        self._server.add(server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server, self.devices)
+        self._server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, self.consoles)
+        self._server.add(server_image_pb2_grpc.add_ServerImageServiceServicer_to_server, self.server_images)
         self._server.start()
         overrides.setdefault("api__target", self._server.address)
         self.gateway = Gateway(config.load(files=[], **overrides), protect=TokenTable)
@@ -99,9 +120,20 @@ class Cloud:
 
     def forget(self) -> None:
         """Everything is as it was at the beginning."""
-        for service in (self.flavors, self.keypairs, self.quotas, self.hosts):
+        for service in (
+            self.flavors,
+            self.keypairs,
+            self.quotas,
+            self.hosts,
+            self.groups,
+            self.aggregates,
+            self.server_images,
+        ):
             service.__init__()
         self.servers.__init__(self.flavors)
+        self.devices.__init__(self.servers)
+        self.consoles.__init__(self.servers)
+        self.migrations.__init__(self.servers)
 
     def close(self) -> None:
         self.gateway.close()

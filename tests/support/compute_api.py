@@ -12,16 +12,17 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protonova.api.v1 import flavor_pb2, flavor_pb2_grpc, server_pb2, server_pb2_grpc
+from protonova.api.v1 import flavor_pb2, flavor_pb2_grpc, server_pb2
 from protonova.common.v1 import flavor_pb2 as flavor_common
 from protonova.common.v1 import server_action_pb2
 from protonova.common.v1 import server_pb2 as server_common
 from protonova.services.runtime import context, errors
+from tests.support.compute_states import ServerStates
 
 START = 1_700_000_000
 
 
-class Servers(server_pb2_grpc.ServerServiceServicer):
+class Servers(ServerStates):
     """Servers of one region. ``requests`` keeps what was asked, ``refuse`` makes a method fail."""
 
     def __init__(self, flavors: Flavors) -> None:
@@ -30,6 +31,7 @@ class Servers(server_pb2_grpc.ServerServiceServicer):
         self.actions: dict[str, list[server_action_pb2.ServerAction]] = {}
         self.requests: list[Any] = []
         self.refuse: dict[str, errors.Error] = {}
+        self.passwords = True
         self._keys: dict[tuple[str, str], server_pb2.CreateServersResponse] = {}
 
     def put(self, **fields: Any) -> server_common.Server:

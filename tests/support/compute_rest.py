@@ -1,21 +1,27 @@
-"""Key pairs, quotas and hosts of the api service's contract, kept in memory."""
+"""Key pairs, quotas, hosts, server groups and aggregates of the api service's contract, kept in memory."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protonova.api.v1 import (
+    aggregate_pb2,
+    aggregate_pb2_grpc,
     host_pb2,
     host_pb2_grpc,
     keypair_pb2,
     keypair_pb2_grpc,
     quota_pb2,
     quota_pb2_grpc,
+    server_group_pb2,
+    server_group_pb2_grpc,
 )
 from protonova.common.v1 import host_pb2 as common
-from protonova.services.runtime import errors
+from protonova.services.runtime import context, errors
 
 LIMITS = {
     "instances": 10,
@@ -208,3 +214,122 @@ class Hosts(host_pb2_grpc.HostServiceServicer):
             host_pb2.AvailabilityZone(name="internal", available=True),
         ]
         return host_pb2.ListAvailabilityZonesResponse(zones=zones)
+
+
+class ServerGroups(server_group_pb2_grpc.ServerGroupServiceServicer):
+    def __init__(self) -> None:
+        self.groups: dict[str, server_group_pb2.ServerGroup] = {}
+        self.requests: list[Any] = []
+
+    def CreateServerGroup(self, request, _):
+        self.requests.append(request)
+        group = server_group_pb2.ServerGroup()
+        group.CopyFrom(request.group)
+        if len(self.groups) >= LIMITS["server_groups"]:
+            raise errors.QuotaExceeded(
+                "No more groups.", resource="server_groups", limit=10, used=10, requested=1
+            )
+        group.id = str(uuid.uuid4())
+        self.groups[group.id] = group
+        return server_group_pb2.CreateServerGroupResponse(group=group)
+
+    def _find(self, request):
+        group = self.groups.get(request.id)
+        if group is None or not (request.all_projects or group.project_id == context.current().project_id):
+            raise errors.NotFound(f"Server group {request.id} could not be found.", "GROUP_NOT_FOUND")
+        return group
+
+    def GetServerGroup(self, request, _):
+        return server_group_pb2.GetServerGroupResponse(group=self._find(request))
+
+    def ListServerGroups(self, request, _):
+        self.requests.append(request)
+        found = [group for group in self.groups.values() if request.project_id in ("", group.project_id)]
+        found = found[request.offset :][: request.page_size]
+        return server_group_pb2.ListServerGroupsResponse(groups=found)
+
+    def DeleteServerGroup(self, request, _):
+        del self.groups[self._find(request).id]
+        return server_group_pb2.DeleteServerGroupResponse()
+
+
+class Aggregates(aggregate_pb2_grpc.AggregateServiceServicer):
+    """Aggregates in memory. Hosts in `busy` have servers, those in `unknown` are none."""
+
+    def __init__(self) -> None:
+        self.aggregates: dict[int, aggregate_pb2.Aggregate] = {}
+        self.busy: set[str] = set()
+        self.unknown: set[str] = {"nowhere"}
+        self.requests: list[Any] = []
+
+    def _find(self, request: Any) -> aggregate_pb2.Aggregate:
+        self.requests.append(request)
+        if request.number not in self.aggregates:
+            raise errors.NotFound("There is no such aggregate.", "AGGREGATE_NOT_FOUND")
+        return self.aggregates[request.number]
+
+    def _judge(self, hosts: Iterable[str]) -> None:
+        for host in self.busy.intersection(hosts):
+            raise errors.FailedPrecondition(f"{host} has servers.", "AGGREGATE_ZONE_CONFLICT", host=host)
+
+    def CreateAggregate(self, request, _):
+        if any(request.name == one.name for one in self.aggregates.values()):
+            raise errors.AlreadyExists("There is such an aggregate.", "AGGREGATE_EXISTS", name=request.name)
+        number = len(self.aggregates) + 1
+        made = aggregate_pb2.Aggregate(id=str(uuid.UUID(int=number)), number=number, name=request.name)
+        made.created_at.seconds = 1_700_000_000
+        if request.availability_zone:
+            made.metadata["availability_zone"] = request.availability_zone
+        self.aggregates[number] = made
+        return aggregate_pb2.CreateAggregateResponse(aggregate=made)
+
+    def GetAggregate(self, request, _):
+        return aggregate_pb2.GetAggregateResponse(aggregate=self._find(request))
+
+    def ListAggregates(self, request, _):
+        return aggregate_pb2.ListAggregatesResponse(aggregates=self.aggregates.values())
+
+    def UpdateAggregate(self, request, _):
+        found = self._find(request)
+        if "availability_zone" in (*request.set_metadata, *request.unset_metadata):
+            self._judge(found.hosts)
+        if ":" in request.set_metadata.get("availability_zone", ""):
+            raise errors.InvalidArgument("No colon.", "AGGREGATE_INVALID", field="availability_zone")
+        if request.HasField("name"):
+            found.name = request.name
+        for key, value in request.set_metadata.items():
+            found.metadata[key] = value
+        for key in request.unset_metadata:
+            found.metadata.pop(key, None)
+        return aggregate_pb2.UpdateAggregateResponse(aggregate=found)
+
+    def DeleteAggregate(self, request, _):
+        if self._find(request).hosts:
+            raise errors.FailedPrecondition("It has hosts.", "AGGREGATE_NOT_EMPTY")
+        del self.aggregates[request.number]
+        return aggregate_pb2.DeleteAggregateResponse()
+
+    def AddAggregateHost(self, request, _):
+        found = self._find(request)
+        if request.host in self.unknown:
+            raise errors.NotFound("There is no such host.", "HOST_NOT_FOUND", host=request.host)
+        if request.host in found.hosts:
+            raise errors.AlreadyExists("It is in.", "AGGREGATE_HOST_EXISTS", host=request.host)
+        self._judge([request.host])
+        found.hosts.append(request.host)
+        return aggregate_pb2.AddAggregateHostResponse(aggregate=found)
+
+    def RemoveAggregateHost(self, request, _):
+        found = self._find(request)
+        if request.host not in found.hosts:
+            raise errors.NotFound("It is not in.", "AGGREGATE_HOST_NOT_FOUND", host=request.host)
+        self._judge([request.host])
+        found.hosts.remove(request.host)
+        return aggregate_pb2.RemoveAggregateHostResponse(aggregate=found)
+
+    def CacheAggregateImages(self, request, _):
+        if not self._find(request).hosts:
+            raise errors.FailedPrecondition("It has no hosts.", "AGGREGATE_EMPTY")
+        if str(uuid.UUID(int=0)) in request.image_ids:
+            raise errors.InvalidArgument("There is no such image.", "IMAGE_NOT_FOUND")
+        return aggregate_pb2.CacheAggregateImagesResponse()

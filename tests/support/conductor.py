@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protonova.api.v1 import cell_pb2_grpc
+from protonova.api.v1 import cell_pb2_grpc, server_group_pb2_grpc
 from protonova.api.v1 import server_pb2_grpc as api_server_pb2_grpc
-from protonova.common.v1 import operation_pb2_grpc
+from protonova.common.v1 import operation_pb2_grpc, upkeep_pb2_grpc
 from protonova.common.v1.resources_pb2 import AllocationSet, Destination, ResourceAmounts
 from protonova.common.v1.server_pb2 import Server
-from protonova.compute.v1 import guest_pb2_grpc
-from protonova.conductor.v1 import host_pb2, host_pb2_grpc, server_pb2, server_pb2_grpc
+from protonova.compute.v1 import console_pb2_grpc as compute_console_pb2_grpc
+from protonova.compute.v1 import (
+    guest_device_pb2_grpc,
+    guest_image_pb2_grpc,
+    guest_pb2_grpc,
+    image_pb2_grpc,
+)
+from protonova.conductor.v1 import (
+    console_pb2_grpc,
+    host_pb2,
+    host_pb2_grpc,
+    migration_pb2_grpc,
+    server_device_pb2_grpc,
+    server_image_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
+)
 from protonova.placement.v1 import allocation_pb2_grpc
+from protonova.scheduler.v1 import scheduler_pb2_grpc
 from protonova.services.conductor import cell as cells
 from protonova.services.conductor import main
 from protonova.services.runtime import config, context, errors
 from protonova.services.runtime.channel import connect
 from protonova.services.runtime.server import Server as GrpcServer
-from tests.support.agents import Guests
+from tests.support.agents import GuestImages, Guests, Images
+from tests.support.devices import Consoles, Devices
+from tests.support.images import FakeImages
 from tests.support.networks import FakeNetworks
+from tests.support.rebuild_checks import RebuildChecks
 from tests.support.region import Allocations, Cells, Region
+from tests.support.server_groups import ServerGroups
 from tests.support.volumes import FakeVolumes
 
 SECONDS = 20.0
@@ -33,23 +54,50 @@ LOOPBACK = "127.0.0.1:0"
 class Edges:
     """Everything a cell calls: agents, placement, api as gRPC servers; networks and volumes as adapters."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, groups: ServerGroups | None = None) -> None:
         self.conf = config.load(files=[], state_path=str(directory), graceful_shutdown_timeout=0)
         self.guests = Guests()
+        self.devices = Devices(self.guests)
+        self.images = Images()
         self.allocations = Allocations()
         self.region = Region()
         self.cells = Cells()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
-        self._agent = self._serve("agent", (guest_pb2_grpc.add_GuestServiceServicer_to_server, self.guests))
+        self.glance = FakeImages()
+        self.guest_images = GuestImages(self.guests, self.glance)
+        self._agent = self._serve("agent", *self.agent_services())
         self._placement = self._serve(
             "placement", (allocation_pb2_grpc.add_AllocationServiceServicer_to_server, self.allocations)
+        )
+        self.rebuilds = RebuildChecks()
+        self._scheduler = self._serve(
+            "scheduler", (scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.rebuilds)
         )
         self._api = self._serve(
             "api",
             (api_server_pb2_grpc.add_ServerServiceServicer_to_server, self.region),
             (cell_pb2_grpc.add_CellServiceServicer_to_server, self.cells),
+            *(
+                [(server_group_pb2_grpc.add_ServerGroupServiceServicer_to_server, groups.service)]
+                if groups
+                else []
+            ),
+            *self.api_services(),
         )
+
+    def agent_services(self) -> list[tuple[Any, Any]]:
+        return [
+            (guest_pb2_grpc.add_GuestServiceServicer_to_server, self.guests),
+            (guest_device_pb2_grpc.add_GuestDeviceServiceServicer_to_server, self.devices),
+            (compute_console_pb2_grpc.add_ConsoleServiceServicer_to_server, Consoles(self.guests)),
+            (guest_image_pb2_grpc.add_GuestImageServiceServicer_to_server, self.guest_images),
+            (image_pb2_grpc.add_ImageServiceServicer_to_server, self.images),
+        ]
+
+    def api_services(self) -> list[tuple[Any, Any]]:
+        """Beside those that every cell needs."""
+        return []
 
     @property
     def targets(self) -> dict[str, str]:
@@ -57,6 +105,7 @@ class Edges:
             "agent": self._agent.address,
             "placement": self._placement.address,
             "api": self._api.address,
+            "scheduler": self._scheduler.address,
         }
 
     def stop_agent(self) -> None:
@@ -65,7 +114,7 @@ class Edges:
     def close(self) -> None:
         for gate in self.guests.gates.values():
             gate.open.set()
-        for server in (self._agent, self._placement, self._api):
+        for server in (self._agent, self._placement, self._scheduler, self._api):
             server.stop(0)
 
     def _serve(self, name: str, *services: tuple[Any, Any]) -> GrpcServer:
@@ -89,19 +138,27 @@ class Conductor:
                 "database__connection": url or f"sqlite:///{directory}/cell.sqlite",
                 "placement__target": edges.targets["placement"],
                 "api__target": edges.targets["api"],
+                "scheduler__target": edges.targets["scheduler"],
                 "conductor__volume_poll_interval": 0.01,
                 "conductor__registration_interval": 0.1,
                 **overrides,
             },
         )
         self.server = GrpcServer(self.conf, "conductor", LOOPBACK)
-        outside = cells.Outside(self.conf, networks=edges.networks, volumes=edges.volumes)
+        outside = cells.Outside(
+            self.conf, networks=edges.networks, volumes=edges.volumes, images=edges.glance
+        )
         self.cell = cells.wire(self.conf, outside)
         self.engine = main.assemble(self.conf, self.server, self.cell)
         self.server.start()
         self._channel = connect(self.conf, self.server.address)
         self.servers = server_pb2_grpc.ServerServiceStub(self._channel)
+        self.devices = server_device_pb2_grpc.ServerDeviceServiceStub(self._channel)
+        self.consoles = console_pb2_grpc.ConsoleServiceStub(self._channel)
+        self.images = server_image_pb2_grpc.ServerImageServiceStub(self._channel)
+        self.migrations = migration_pb2_grpc.MigrationServiceStub(self._channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self._channel)
+        self.upkeep = upkeep_pb2_grpc.UpkeepServiceStub(self._channel)
         self.operations = operation_pb2_grpc.OperationServiceStub(self._channel)
 
     def close(self) -> None:
@@ -166,6 +223,7 @@ class Conductor:
         """Follows the server feed until a server is as wanted."""
         request = server_pb2.WatchServersRequest()
         request.filter.server_ids.append(server_id)
+        request.filter.soft_deleted = True
         seen: list[str] = []
         stream = self.servers.WatchServers(request, timeout=SECONDS)
         try:
@@ -180,8 +238,16 @@ class Conductor:
             stream.cancel()
         raise AssertionError("The feed ended.")
 
+    def settled(self, server_id: str) -> None:
+        """Until everything that was begun with a server is over, well or not."""
+        for operation in self.engine.list(subject=server_id):
+            found = self.engine.wait(operation.id, SECONDS)
+            assert found.finished_at, f"{found.kind} {found.state} at {found.step}: {found.error!r}"
+
     def wait_gone(self, server_id: str) -> Server:
-        stream = self.servers.WatchServers(server_pb2.WatchServersRequest(), timeout=SECONDS)
+        request = server_pb2.WatchServersRequest()
+        request.filter.soft_deleted = True
+        stream = self.servers.WatchServers(request, timeout=SECONDS)
         try:
             there = False
             for change in stream:
@@ -258,6 +324,11 @@ def as_user(**fields: Any) -> Any:
         **fields,
     }
     return context.use(context.RequestContext(**values))
+
+
+def by_somebody() -> Any:
+    """A context manager: calls are made by a user, where no other caller is named."""
+    return contextlib.nullcontext() if context.current().user_id else as_user()
 
 
 def unblocked(event: threading.Event) -> None:

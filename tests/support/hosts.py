@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from protonova.api.v1 import cell_pb2, cell_pb2_grpc
+from protonova.api.v1 import aggregate_pb2, aggregate_pb2_grpc, cell_pb2, cell_pb2_grpc
 from protonova.conductor.v1 import host_pb2, host_pb2_grpc
 
 
@@ -79,6 +80,34 @@ class Cells(cell_pb2_grpc.CellServiceServicer):
                 yield cell_pb2.WatchCellsResponse(cell=value, revision=revision)
 
 
+class Aggregates(aggregate_pb2_grpc.AggregateServiceServicer):
+    """The api's aggregates. Nothing is told of them while `told` is cleared."""
+
+    def __init__(self) -> None:
+        self.topic = Topic()
+        self.told = threading.Event()
+        self.told.set()
+
+    def put(self, name: str, hosts: Iterable[str] = (), aggregate_id: str = "", **metadata: str) -> str:
+        """Answers the id, which is made from the name where none is given."""
+        aggregate_id = aggregate_id or str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+        self.topic.put(
+            aggregate_id,
+            aggregate_pb2.Aggregate(id=aggregate_id, name=name, hosts=sorted(hosts), metadata=metadata),
+        )
+        return aggregate_id
+
+    def WatchAggregates(self, request, context):
+        assert self.told.wait(10)
+        for revision, key, value in self.topic.watch(context.is_active):
+            if not key:
+                yield aggregate_pb2.WatchAggregatesResponse(snapshot_end=True, revision=revision)
+            elif value is None:
+                yield aggregate_pb2.WatchAggregatesResponse(deleted_aggregate_id=key, revision=revision)
+            else:
+                yield aggregate_pb2.WatchAggregatesResponse(aggregate=value, revision=revision)
+
+
 class Hosts(host_pb2_grpc.HostServiceServicer):
     """A conductor's host service."""
 
@@ -93,6 +122,10 @@ class Hosts(host_pb2_grpc.HostServiceServicer):
         state = host_pb2.HostState(host=host, node_id=node_id, cell_id=self.cell_id, **fields)
         self.topic.put(node_id, state)
 
+    def load(self, node_id: str, **fields: Any) -> None:
+        """What runs on a host."""
+        self.topic.put(f"load {node_id}", host_pb2.HostLoad(node_id=node_id, **fields))
+
     def change(self, node_id: str, **fields: Any) -> None:
         state = host_pb2.HostState()
         state.CopyFrom(self.topic.get(node_id))
@@ -104,6 +137,8 @@ class Hosts(host_pb2_grpc.HostServiceServicer):
         for revision, key, value in self.topic.watch(context.is_active):
             if not key:
                 yield host_pb2.WatchHostsResponse(snapshot_end=True, revision=revision)
+            elif isinstance(value, host_pb2.HostLoad):
+                yield host_pb2.WatchHostsResponse(load=value)
             elif value is None:
                 yield host_pb2.WatchHostsResponse(deleted_node_id=key, revision=revision)
             else:

@@ -16,6 +16,9 @@ TOKENS = {
         "adminuser", "admin", "default", PROJECT, "demo", "default", ("admin", "manager", "member", "reader")
     ),
     "member": Identity(USER, "demo", "default", PROJECT, "demo", "default", ("member", "reader")),
+    "manager": Identity(
+        "manageruser", "manager", "default", PROJECT, "demo", "default", ("manager", "member", "reader")
+    ),
     "reader": Identity("readeruser", "reader", "default", PROJECT, "demo", "default", ("reader",)),
     "other": Identity("otheruser", "other", "default", OTHER_PROJECT, "other", "default", ("member", "reader")),
     "service": Identity("serviceuser", "nova", "default", "service", "service", "default", ("service",)),

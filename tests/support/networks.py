@@ -6,11 +6,19 @@ import itertools
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from protonova.services.runtime import errors
-from protonova.services.runtime.openstack.network import FixedIp, Network, Port
+from protonova.services.runtime.openstack.network import (
+    FixedIp,
+    FloatingIp,
+    Network,
+    Port,
+    SecurityGroup,
+    SecurityGroupRule,
+)
 
 
 class FakeNetworks:
@@ -19,6 +27,7 @@ class FakeNetworks:
         self.known: dict[str, Network] = {}
         self.ports: dict[str, Port] = {}
         self.groups: dict[str, str] = {"default": str(uuid.uuid4())}
+        self.floating: dict[str, FloatingIp] = {}
         self.unbindable_hosts: set[str] = set()
         self.errors: dict[str, list[errors.Error]] = defaultdict(list)
         # Called when the named method has acted, before it answers.
@@ -45,6 +54,69 @@ class FakeNetworks:
     def networks(self, project_id: str, ids: Iterable[str] = ()) -> list[Network]:
         wanted = set(ids) or set(self.known)
         return [n for n in self.known.values() if n.id in wanted and (n.shared or n.project_id == project_id)]
+
+    def add_floating(self, address: str, project_id: str = "project") -> FloatingIp:
+        made = FloatingIp(id=str(uuid.uuid4()), address=address, project_id=project_id)
+        self.floating[made.id] = made
+        return made
+
+    def port(self, port_id: str) -> Port:
+        if port_id not in self.ports:
+            raise errors.NotFound("There is no such port.", reason="EXTERNAL_NOT_FOUND")
+        return self.ports[port_id]
+
+    def change_port(self, port_id: str, changes: Mapping[str, Any]) -> Port:
+        self._enter("change_port")
+        port = self.port(port_id)
+        if "security_groups" in changes:
+            port = replace(port, security_groups=tuple(changes["security_groups"]))
+        if "fixed_ips" in changes:
+            held = {fixed.address: fixed for fixed in port.fixed_ips}
+            wanted = [entry.get("ip_address") for entry in changes["fixed_ips"]]
+            new = [held[address] for address in wanted if address in held]
+            for address in wanted:
+                if address not in held:
+                    address = address or f"10.0.0.{next(self._addresses)}"
+                    new.append(replace(port.fixed_ips[0], address=address))
+            port = replace(port, fixed_ips=tuple(new))
+        self.ports[port_id] = port
+        self._leave("change_port")
+        return port
+
+    def floating_ip(self, address: str) -> FloatingIp | None:
+        return next((one for one in self.floating.values() if one.address == address), None)
+
+    def floating_ips_of(self, port_ids: Iterable[str]) -> list[FloatingIp]:
+        wanted = set(port_ids)
+        return [one for one in self.floating.values() if one.port_id in wanted]
+
+    def lead_floating_ip(self, floating_id: str, port_id: str, fixed_address: str = "") -> None:
+        self._enter("lead_floating_ip")
+        led = replace(self.floating[floating_id], port_id=port_id, fixed_address=fixed_address)
+        self.floating[floating_id] = led
+
+    def security_groups_by_id(self, ids: Iterable[str]) -> list[SecurityGroup]:
+        wanted = set(ids)
+        return [
+            SecurityGroup(
+                id=group_id,
+                name=name,
+                description=f"Group {name}",
+                project_id="project",
+                rules=(
+                    SecurityGroupRule(
+                        id=str(uuid.uuid5(uuid.UUID(group_id), "rule")),
+                        ether_type="IPv4",
+                        protocol="tcp",
+                        from_port=22,
+                        to_port=22,
+                        cidr="10.0.0.0/8",
+                    ),
+                ),
+            )
+            for name, group_id in sorted(self.groups.items())
+            if group_id in wanted
+        ]
 
     def ports_of(self, server_id: str) -> list[Port]:
         self._enter("ports_of")
@@ -81,6 +153,11 @@ class FakeNetworks:
         self._enter("unbind_port")
         if port_id in self.ports:
             self.ports[port_id] = replace(self.ports[port_id], device_id="", host="", vif_type="unbound")
+
+    def leave_host(self, port_id: str) -> None:
+        self._enter("leave_host")
+        if port_id in self.ports:
+            self.ports[port_id] = replace(self.ports[port_id], host="", vif_type="unbound")
 
     def delete_port(self, port_id: str) -> None:
         self._enter("delete_port")

@@ -28,6 +28,9 @@ LEASE_SECONDS = 0.25
 POLL_SECONDS = 0.03
 PATIENCE = 15.0
 
+# How often replicas have died in `prove_killed` so far, in this process; the report tells of all processes.
+deaths_died = 0
+
 
 class Case(Protocol):
     """One kind of operation and the world it acts on."""
@@ -109,6 +112,7 @@ def prove_killed(case: Case, *, failing: bool = False) -> int:
                 mortal.close()
                 return deaths
             deaths += 1
+            _count_a_death()
             db = case.open(Database)
             with _running(case, db) as heir:
                 if failing:
@@ -116,6 +120,13 @@ def prove_killed(case: Case, *, failing: bool = False) -> int:
                 _ends(heir, operation_id, "failed" if failing else "done")
             (case.assert_undone if failing else case.assert_done)(operation_id)
             db.close()
+            # What the dead one had open is closed, as its end would have done.
+            mortal.close()
+
+
+def _count_a_death() -> None:
+    global deaths_died
+    deaths_died += 1
 
 
 def prove_preempted(case: Case) -> None:

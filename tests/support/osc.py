@@ -28,13 +28,15 @@ class _Said(logging.Handler):
 
 
 class Typed:
-    """Runs commands as a cloud of clouds.yaml; `version` is that of the Placement API."""
+    """Runs commands as a cloud of clouds.yaml; `compute` is the version of the Compute API for all of them,
+    `version` that of the Placement API for one."""
 
-    def __init__(self, clouds: Path, cloud: str) -> None:
+    def __init__(self, clouds: Path, cloud: str, compute: str = "") -> None:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OS_")},
             "OS_CLIENT_CONFIG_FILE": str(clouds),
             "OS_CLOUD": cloud,
+            **({"OS_COMPUTE_API_VERSION": compute} if compute else {}),
         }
         self._shell: OpenStackShell | None = None
         self._said = _Said()
@@ -54,7 +56,7 @@ class Typed:
         assert result == code, f"{line}: {result} {self._said.lines}"
         if code:
             return " ".join(self._said.lines)
-        return json.loads(shown) if shown else None
+        return json.loads(shown) if shown and "-f json" in line else None
 
     def _run(self, version: str, words: list[str]) -> tuple[int, str]:
         if self._shell is None:
@@ -74,13 +76,13 @@ class Typed:
 
 
 @contextmanager
-def typed(clouds: Path, cloud: str) -> Iterator[Typed]:
+def typed(clouds: Path, cloud: str, compute: str = "") -> Iterator[Typed]:
     """Leaves logging and warnings, which the shell arranges as it likes, as they were."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with warnings.catch_warnings():
         try:
-            yield Typed(clouds, cloud)
+            yield Typed(clouds, cloud, compute)
         finally:
             root.handlers[:] = handlers
             root.setLevel(level)

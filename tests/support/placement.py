@@ -1,4 +1,4 @@
-"""A placement process within this one, and a caller's handle on it."""
+"""Placement: a service within this process, and a caller's handle on any."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ from protonova.services.runtime.server import Server
 Amounts = Mapping[str, int]
 
 
-class Placement:
+class PlacementCaller:
     """`providers`, `allocations`, `traits` and `classes` are the stubs; the methods make calls short."""
 
-    def __init__(self, database_url: str, **options: Any) -> None:
-        options.setdefault("graceful_shutdown_timeout", 0.5)
-        self.conf = config.load(files=[], placement_database__connection=database_url, **options)
-        self.server = Server(self.conf, "placement", "127.0.0.1:0")
-        main.build(self.conf, self.server)
-        self.server.start()
-        self.address = self.server.address
-        self._channel = connect(self.conf, self.address)
+    def __init__(self, conf: config.Conf, address: str) -> None:
+        self.conf = conf
+        self.address = address
+        self._channel = connect(conf, address)
         self.providers = resource_provider_pb2_grpc.ResourceProviderServiceStub(self._channel)
         self.allocations = allocation_pb2_grpc.AllocationServiceStub(self._channel)
         self.traits = trait_pb2_grpc.TraitServiceStub(self._channel)
@@ -40,7 +36,6 @@ class Placement:
 
     def close(self) -> None:
         self._channel.close()
-        self.server.stop()
 
     def provider(
         self,
@@ -131,6 +126,22 @@ class Placement:
             {p: dict(amounts.amounts) for p, amounts in candidate.allocations.providers.items()}
             for candidate in answer.candidates
         ]
+
+
+class Placement(PlacementCaller):
+    """With the service itself."""
+
+    def __init__(self, database_url: str, **options: Any) -> None:
+        options.setdefault("graceful_shutdown_timeout", 0.5)
+        conf = config.load(files=[], placement_database__connection=database_url, **options)
+        self.server = Server(conf, "placement", "127.0.0.1:0")
+        main.build(conf, self.server)
+        self.server.start()
+        super().__init__(conf, self.server.address)
+
+    def close(self) -> None:
+        super().close()
+        self.server.stop()
 
 
 def consumer_message(

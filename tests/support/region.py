@@ -36,6 +36,11 @@ class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
                 self.held[consumer.consumer_id] = consumer
         return allocation_pb2.ReplaceAllocationsResponse()
 
+    def GetAllocations(self, request, context):
+        with self.lock:
+            held = self.held.get(request.consumer_id, allocation_pb2.ConsumerAllocations())
+        return allocation_pb2.GetAllocationsResponse(consumer=held)
+
     def DeleteAllocations(self, request, context):
         with self.lock:
             if self.errors:
@@ -50,7 +55,21 @@ class Region(server_pb2_grpc.ServerServiceServicer):
 
     def __init__(self) -> None:
         self.released: list[str] = []
+        # Those that count for nothing.
+        self.uncharged: set[str] = set()
         self.errors: list[errors.Error] = []
+
+    def ChargeServerQuota(self, request, context):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.uncharged.discard(request.id)
+        return server_pb2.ChargeServerQuotaResponse()
+
+    def ReturnServerQuota(self, request, context):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.uncharged.add(request.id)
+        return server_pb2.ReturnServerQuotaResponse()
 
     def ReleaseServers(self, request, context):
         if self.errors:

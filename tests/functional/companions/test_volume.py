@@ -382,3 +382,24 @@ def test_work_that_was_left_is_done_by_the_next_start(tmp_path: Path) -> None:
         assert not list((tmp_path / "volumes").glob("*.part"))
     finally:
         companions.stop()
+
+
+def test_an_image_is_written_over_a_volume(mine: Connection, volumes: Volumes) -> None:
+    image = mine.image.create_image(
+        "over", data=b"over" * 256, disk_format="raw", container_format="bare", visibility="private"
+    )
+    ident = volumes.make()
+    answer = volumes.call(
+        "POST", f"/volumes/{ident}/action", {"os-reimage": {"image_id": image.id}}, version="3.67"
+    )
+    assert answer.status_code == 404
+    assert volumes.act(ident, **{"os-reimage": {"image_id": image.id}}).status_code == 202
+    volumes.reached("volumes", ident, "available")
+    assert volumes.show(ident)["volume_image_metadata"]["image_id"] == image.id
+    assert volumes.act(ident, **{"os-reimage": {"image_id": SERVER}}).status_code == 400
+    # One that is held for a server is written over only by those who say so, and stays held.
+    volumes.attach(ident)
+    assert volumes.act(ident, **{"os-reimage": {"image_id": image.id}}).status_code == 400
+    wanted = {"image_id": image.id, "reimage_reserved": True}
+    assert volumes.act(ident, **{"os-reimage": wanted}).status_code == 202
+    volumes.reached("volumes", ident, "reserved")

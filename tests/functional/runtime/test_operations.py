@@ -6,9 +6,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from protonova.services.runtime import context, errors
 from protonova.services.runtime.operations import Engine, Outcome, Run, Step
+from protonova.services.runtime.operations.keeper import Keeper
 from tests.support.journeys import Journeys
 
 PATIENCE = 10.0
@@ -179,6 +181,73 @@ def test_a_step_that_hangs_is_given_up(
     assert found.error.reason == "STEP_DEADLINE_EXCEEDED"
     assert "late" not in engine.get(operation_id).memory
     journeys.assert_undone(operation_id)
+
+
+def test_one_that_begins_while_the_keeper_looks_is_left_to_its_worker(
+    journeys: Journeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created and not heard of at two looks, it would be taken up; it begins in the middle of the second."""
+    engine = journeys.engine(journeys.db, lease_seconds=60)
+    begun, released = threading.Event(), threading.Event()
+
+    def pay(_run: Run) -> None:
+        begun.set()
+        assert released.wait(PATIENCE)
+
+    _replace(engine, Step("pay", do=pay))
+    monkeypatch.setattr(engine, "run", lambda _operation_id: None)
+    operation_id = journeys.begin(engine)
+    monkeypatch.undo()
+    keeper = Keeper(engine, 60)
+    keeper.look()
+    rows = engine.store.held
+
+    def late(connection: Connection) -> object:
+        found = rows(connection)
+        engine.run(operation_id)
+        assert begun.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(engine.store, "held", late)
+    keeper.look()
+    (run,) = engine.held()
+    assert (run.id, run.generation, run.lost) == (operation_id, 1, False)
+    released.set()
+    assert engine.wait(operation_id, PATIENCE).state == "done"
+    engine.stop()
+
+
+def test_one_that_begins_after_it_was_found_free_is_left_to_its_worker(
+    journeys: Journeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn comes while the keeper, which has seen it free, is on its way to take it."""
+    engine = journeys.engine(journeys.db, lease_seconds=60)
+    begun, released = threading.Event(), threading.Event()
+
+    def pay(_run: Run) -> None:
+        begun.set()
+        assert released.wait(PATIENCE)
+
+    _replace(engine, Step("pay", do=pay))
+    operation_id = journeys.leave(engine, "the-subject")
+    found_free = engine.store.orphans
+
+    def late(connection: Connection) -> list[str]:
+        found = list(found_free(connection))
+        assert found == [operation_id]
+        engine.take(operation_id)
+        assert begun.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(engine.store, "orphans", late)
+    Keeper(engine, 60).look()
+    # As when the other thread has claimed it and not begun yet.
+    engine.take(operation_id)
+    (run,) = engine.held()
+    assert (run.id, run.generation, run.lost) == (operation_id, 2, False)
+    released.set()
+    assert engine.wait(operation_id, PATIENCE).state == "done"
+    engine.stop()
 
 
 def test_undoing_is_tried_until_it_works(engine: Engine, journeys: Journeys) -> None:

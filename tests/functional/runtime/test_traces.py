@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from protonova.common.v1 import operation_pb2 as pb
 from protonova.common.v1 import operation_pb2_grpc as rpc
-from protonova.services.runtime import channel, config, context, telemetry
+from protonova.services.runtime import channel, config, context
 from protonova.services.runtime.operations import Engine
 from protonova.services.runtime.server import Server
 from tests.support.journeys import Journeys
+from tests.support.traces import collected
 
 PATIENCE = 10.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -24,11 +22,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Where spans arrive instead of at a collector."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
-    yield exporter
-    provider.shutdown()
+    with collected(monkeypatch) as exporter:
+        yield exporter
 
 
 def test_one_trace_through_a_call_and_the_operation_it_begins(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.client import wait_for
-from benchmarks.cloud import free_ports
+from benchmarks.cloud import Cloud, ports
 from protonova.cli import launch
 from protonova.cli.layout import StateDirectory
 
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.timeout(180)
 class Command:
     """The operator's command, for one state directory."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, port: int) -> None:
         self.state = StateDirectory.at(state)
-        self.port = free_ports()
+        self.port = port
 
     def __call__(self, *words: str, expect: int = 0) -> str:
         command = [sys.executable, "-m", "protonova.cli.main", *words, "--state-dir", str(self.state.root)]
@@ -51,10 +51,11 @@ class Command:
 @pytest.fixture(scope="module")
 def protonova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A running cloud of two cells, in a directory with a space in its name; all tests of this module use it."""
-    command = Command(tmp_path_factory.mktemp("a cloud") / "state")
-    command.up("--computes", "3", "--cells", "2")
-    yield command
-    launch.stop(command.state)
+    with ports() as port:
+        command = Command(tmp_path_factory.mktemp("a cloud") / "state", port)
+        command.up("--computes", "3", "--cells", "2")
+        yield command
+        launch.stop(command.state)
 
 
 def test_every_service_is_a_process_of_its_own_and_healthy(protonova: Command) -> None:
@@ -94,6 +95,18 @@ def test_logs_carry_request_ids(protonova: Command) -> None:
     assert "There is no log of nobody" in protonova("logs", "nobody", expect=1)
 
 
+def test_periodic_work_can_be_done_now(protonova: Command) -> None:
+    listed = json.loads(protonova("upkeep", "list", "--json"))
+    works = {(one["service"], one["name"]) for one in listed}
+    assert works >= {("api", "aggregate-mend"), ("conductor-1", "down-hosts"), ("conductor-2", "down-hosts")}
+    assert works >= {("compute-1", "power-states"), ("conductor-1", "reclaim-servers")}
+    assert "down-hosts" in protonova("upkeep", "list")
+    done = protonova("upkeep", "run", "down-hosts")
+    assert "conductor-1: 0 acted on" in done
+    assert "conductor-2: 0 acted on" in done
+    assert "no-such" in protonova("upkeep", "run", "no-such", expect=1)
+
+
 def test_operations_can_be_looked_at(protonova: Command) -> None:
     protonova("first-server")
     done = json.loads(protonova("operations", "list", "--state", "done", "--json"))
@@ -103,6 +116,24 @@ def test_operations_can_be_looked_at(protonova: Command) -> None:
     assert protonova("operations", "list", "--state", "stuck").strip() == "There are none."
     assert "NOT_STUCK" in protonova("operations", "retry", done[0]["id"], expect=1).upper().replace(" ", "_")
     assert "no operation" in protonova("operations", "show", "nothing", expect=1)
+
+
+def test_the_scheduler_says_where_and_why(protonova: Command) -> None:
+    protonova("first-server")
+    client = Cloud(protonova.state.root, 0).client("protonova")
+    image = client.call("GET", "/image/v2/images")["images"][0]["id"]
+    server = client.call("GET", "/v2.1/servers")["servers"][0]["id"]
+    told = protonova("scheduler", "explain", server, "--hosts", "1")
+    assert "all pass" in told
+    assert "passes, weight" in told
+    crowd = ("--flavor", "m1.tiny", "--image", image, "--count", "10000", "--json")
+    answer = json.loads(protonova("scheduler", "explain", *crowd, expect=1))
+    assert 0 < len(answer["destinations"]) < 10_000
+    assert "short of" in answer["explanation"]["words"]
+    assert {stage["name"] for stage in answer["explanation"]["stages"]} >= {"placement", "ComputeFilter"}
+    assert "FLAVOR_NOT_FOUND" in protonova("scheduler", "explain", "--flavor", "none", expect=2)
+    assert "SERVER_NOT_FOUND" in protonova("scheduler", "explain", "none", expect=2)
+    assert "either" in protonova("scheduler", "explain", expect=2)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +193,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_up_recovers(protonova: 
 
 
 def test_a_taken_port_is_named(protonova: Command, tmp_path: Path) -> None:
-    other = Command(tmp_path)
-    other.port = protonova.port
+    other = Command(tmp_path, protonova.port)
     words = ["up", "--detach", "--driver", "fake", "--base-port", str(protonova.port)]
     assert f"{protonova.port}" in other(*words, expect=1)
     assert launch.running(other.state) is None

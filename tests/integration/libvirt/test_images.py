@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from protonova.services.compute.virt import errors
 from protonova.services.compute.virt.driver import ImageSource
+from protonova.services.compute.virt.libvirt.image_ageing import forget_unused
 from protonova.services.compute.virt.libvirt.images import ImageCache
 
 pytestmark = [
@@ -156,3 +159,48 @@ def test_a_fetch_can_be_taken_back(shop, cache, tmp_path) -> None:
     with pytest.raises(errors.Cancelled):
         cache.get(shop.source("disk.raw", "raw"), cancelled=lambda: True)
     assert {p.name for p in (tmp_path / "cache").iterdir()} == {"disk.raw.lock"}
+
+
+def test_what_is_here_is_told(shop, cache) -> None:
+    image = shop.source("disk.raw", "raw")
+    assert not cache.has(image)
+    cache.get(image)
+    assert cache.has(image)
+    assert not cache.has(shop.source("disk.raw", "raw", checksum="0" * 32))
+    assert not cache.has(shop.source("disk.raw", "raw", id="../disk"))
+
+
+def age(cache: ImageCache, image_id: str, seconds: float) -> None:
+    """As if it had been used last so long ago."""
+    record = next(base.path for base in cache.bases() if base.image_id == image_id).with_suffix(".json")
+    then = time.time() - seconds
+    os.utime(record, (then, then))
+
+
+def test_images_that_no_guest_needs_go_after_a_while(tmp_path: Path, shop: Shop, cache: ImageCache):
+    instances = tmp_path / "instances"
+    guest = instances / "5b1d7e0c-8d3b-4f52-9a55-0d2a4b6f7c11"
+    guest.mkdir(parents=True)
+    shutil.copy(shop.directory / "disk.raw", shop.directory / "other.raw")
+    shutil.copy(shop.directory / "disk.raw", shop.directory / "young.raw")
+    used, other, young = (
+        cache.get(shop.source(name, "raw")) for name in ("disk.raw", "other.raw", "young.raw")
+    )
+    qemu_img("create", "-f", "qcow2", "-F", "raw", "-b", used.path, guest / "disk.rescue")
+    for name in ("disk.raw", "other.raw"):
+        age(cache, name, 3600)
+    age(cache, "young.raw", 900)
+    assert forget_unused(cache, instances, 1800) == 1
+    assert not other.path.exists()
+    assert {base.image_id for base in cache.bases()} == {"disk.raw", "young.raw"}
+    # Who asks for one keeps it.
+    age(cache, "young.raw", 3600)
+    cache.get(shop.source("young.raw", "raw"))
+    assert forget_unused(cache, instances, 0) == 0
+    # One that is gone is fetched again.
+    cache.get(shop.source("other.raw", "raw"))
+    assert shop.fetched.count("other.raw") == 2
+    shutil.rmtree(guest)
+    assert forget_unused(cache, instances, 1800) == 1
+    assert young.path.exists()
+    assert not used.path.exists()

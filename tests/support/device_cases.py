@@ -1,0 +1,342 @@
+"""Kinds of operations on devices, as the proofs of `tests.support.operations` want them: a server on a host with a
+guest, and what must be plugged, bound and reserved in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from protonova.common.v1.server_pb2 import BlockDevice, PowerState, Server, VmState
+from protonova.compute.v1 import guest_pb2
+from protonova.conductor.v1 import host_pb2
+from protonova.services.conductor import actions, tables
+from protonova.services.conductor import cell as cells
+from protonova.services.conductor.actions import Action
+from protonova.services.conductor.cell import Cell
+from protonova.services.conductor.operations.addresses import ChangeAddresses
+from protonova.services.conductor.operations.attach_interface import AttachInterface
+from protonova.services.conductor.operations.attach_volume import AttachVolume
+from protonova.services.conductor.operations.delete import Delete
+from protonova.services.conductor.operations.detach_interface import DetachInterface
+from protonova.services.conductor.operations.detach_volume import DetachVolume
+from protonova.services.conductor.operations.network import interface_of
+from protonova.services.conductor.operations.swap_volume import SwapVolume
+from protonova.services.conductor.servers import device_names
+from protonova.services.conductor.service.begin import Beginnings
+from protonova.services.runtime import config, migration
+from protonova.services.runtime.database import Database
+from protonova.services.runtime.operations import Engine
+from tests.support.conductor import Edges, as_user, new_server, node_id
+from tests.support.operations import LEASE_SECONDS, POLL_SECONDS
+
+HOST = "host1"
+
+
+@dataclass
+class Subject:
+    """What one operation is about."""
+
+    server: str
+    thing: str  # a volume's or a port's id
+    before: Server | None = None
+
+
+class DeviceCase:
+    """`outcome` says of a subject whether it is as wanted."""
+
+    kind = ""
+
+    def __init__(self, directory: Path, edges: Edges) -> None:
+        self.edges = edges
+        self.url = f"sqlite:///{directory}/cell.sqlite"
+        self._conf = config.load(
+            files=[],
+            state_path=str(directory),
+            database__connection=self.url,
+            placement__target=edges.targets["placement"],
+            api__target=edges.targets["api"],
+        )
+        self.network = edges.networks.add_network("private")
+        self._cells: dict[int, Cell] = {}
+        self.subjects: dict[str, Subject] = {}
+        self._base = cells.wire(
+            self._conf, cells.Outside(self._conf, networks=edges.networks, volumes=edges.volumes)
+        )
+        migration.upgrade(self._base.db, "protonova.services.conductor.migrations")
+        report = host_pb2.HostReport(
+            host=HOST, node=HOST, node_id=node_id(HOST), agent_target=edges.targets["agent"]
+        )
+        self._base.db.write(lambda c: self._base.hosts.take(c, [report]))
+
+    def close(self) -> None:
+        self._base.db.close()
+        self._base.outside.close()
+
+    # ---- for the proofs
+
+    def open(self, make: Callable[..., Database]) -> Database:
+        return make(self.url)
+
+    def engine(self, db: Database) -> Engine:
+        cell = replace(self._base, db=db, hosts=replace_db(self._base, db))
+        kinds = [
+            kind(cell)
+            for kind in (
+                AttachVolume,
+                DetachVolume,
+                SwapVolume,
+                AttachInterface,
+                DetachInterface,
+                ChangeAddresses,
+                Delete,
+            )
+        ]
+        engine = Engine(
+            db,
+            tables.operation_tables,
+            kinds,
+            owner="test",
+            lease_seconds=LEASE_SECONDS,
+            poll_seconds=POLL_SECONDS,
+        )
+        self._cells[id(engine)] = cell
+        return engine
+
+    def begin(self, engine: Engine) -> str:
+        cell = self._cells[id(engine)]
+        server = new_server(host=HOST, node=HOST, vm_state=VmState.VM_STATE_ACTIVE)
+        server.launched_at.GetCurrentTime()
+        guest = guest_pb2.Guest(server_id=server.id, power_state=PowerState.POWER_STATE_RUNNING)
+        self.edges.guests.guests[HOST, server.id] = guest
+        thing = self.prepare(server)
+        self._base.db.write(lambda c: self._base.servers.insert(c, [server]))
+        action, payload, alter = self.order(server, thing)
+        with as_user():
+            operation = Beginnings(cell, engine).action(action, server.id, payload, alter or (lambda _: None))
+        self.subjects[operation] = Subject(server.id, thing, server)
+        return operation
+
+    def preempt(self, engine: Engine, operation_id: str) -> str:
+        cell, subject = self._cells[id(engine)], self.subjects[operation_id]
+        with as_user():
+            Beginnings(cell, engine).delete(subject.server)
+        return next(one.id for one in engine.list(subject=subject.server) if one.kind == "delete")
+
+    def record(self, operation_id: str) -> Server:
+        server_id = self.subjects[operation_id].server
+        return self._base.db.read(lambda c: self._base.servers.get(c, server_id, include_deleted=True))
+
+    def assert_swept(self, operation_id: str) -> None:
+        """Deleted, and nothing of it is left anywhere."""
+        server = self.subjects[operation_id].server
+        assert self.record(operation_id).HasField("deleted_at")
+        assert self.edges.volumes.attachments_of(server) == {}
+        assert self.edges.networks.ports_of(server) == []
+        assert self.edges.guests.where(server) == []
+
+    # ---- what differs
+
+    def prepare(self, server: Server) -> str:
+        """What is there before; the id of what it is about."""
+        raise NotImplementedError
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        raise NotImplementedError
+
+
+def replace_db(cell: Cell, db: Database) -> Any:
+    from protonova.services.conductor.hosts.store import Hosts
+
+    return Hosts(db, cell_id=cell.id, service_down_time=3600, enable_new=True)
+
+
+class VolumeCase(DeviceCase):
+    def prepare(self, server: Server) -> str:
+        return self.edges.volumes.add().id
+
+    def plug(self, server: Server, volume_id: str) -> BlockDevice:
+        """As an attachment that is done leaves it."""
+        volumes = self.edges.volumes
+        device = server.block_devices.add(id=f"disk-{volume_id}", source=2, destination=2)
+        device.volume_id, device.device_name = volume_id, "/dev/vdb"
+        device.attachment_id = volumes.create_attachment(volume_id, server.id)
+        volumes.connect_attachment(device.attachment_id, {"host": HOST})
+        volumes.complete_attachment(device.attachment_id)
+        device.connection.update({"driver_volume_type": "file"})
+        self.edges.devices.volumes[server.id][volume_id] = "/dev/vdb"
+        return device
+
+    def assert_attached(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        (device,) = self.record(operation_id).block_devices
+        assert (device.volume_id, device.device_name) == (subject.thing, "/dev/vdb")
+        assert edges.volumes.attachments_of(subject.server) == {subject.thing: device.attachment_id}
+        assert edges.volumes.status(subject.thing) == "in-use"
+        assert edges.devices.volumes[subject.server] == {subject.thing: "/dev/vdb"}
+
+    def assert_free(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        assert not self.record(operation_id).block_devices
+        assert edges.volumes.attachments_of(subject.server) == {}
+        assert edges.volumes.status(subject.thing) == "available"
+        assert edges.devices.volumes[subject.server] == {}
+
+
+class AttachVolumeCase(VolumeCase):
+    kind = "attach_volume"
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        device = BlockDevice(id=f"disk-{thing}", source=2, destination=2, volume_id=thing)
+
+        def alter(changed: Server) -> None:
+            device.device_name = device_names.next_name(changed)
+            changed.block_devices.append(device)
+
+        payload = {"device": device.id, "volume": thing, "delete_on_termination": True}
+        return actions.ATTACH_VOLUME, payload, alter
+
+    assert_done = VolumeCase.assert_attached
+    assert_undone = VolumeCase.assert_free
+
+
+class DetachVolumeCase(VolumeCase):
+    kind = "detach_volume"
+
+    def prepare(self, server: Server) -> str:
+        volume_id = super().prepare(server)
+        self.plug(server, volume_id)
+        return volume_id
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        (device,) = server.block_devices
+        payload = {"device": device.id, "volume": thing, "attachment": device.attachment_id}
+        return actions.DETACH_VOLUME, payload, None
+
+    assert_done = VolumeCase.assert_free
+    assert_undone = VolumeCase.assert_attached
+
+
+class SwapVolumeCase(DetachVolumeCase):
+    kind = "swap_volume"
+
+    def prepare(self, server: Server) -> str:
+        volumes = self.edges.volumes
+        old = volumes.add(migration_status="migrating")
+        self.plug(server, old.id)
+        return old.id
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        _, payload, _ = super().order(server, thing)
+        payload["new_volume"] = self.edges.volumes.add(2).id
+        return actions.SWAP_VOLUME, payload, None
+
+    def assert_done(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        (device,) = self.record(operation_id).block_devices
+        assert (device.volume_id, device.device_name) == (subject.thing, "/dev/vdb")
+        assert edges.volumes.attachments_of(subject.server) == {subject.thing: device.attachment_id}
+        assert len(edges.devices.volumes[subject.server]) == 1
+        assert subject.thing not in edges.devices.volumes[subject.server]
+
+
+class PortCase(DeviceCase):
+    """A port of the user's own, unless `made`."""
+
+    made = False
+
+    def prepare(self, server: Server) -> str:
+        return "" if self.made else self.edges.networks.add_port(self.network).id
+
+    def plug(self, server: Server, port_id: str) -> None:
+        networks = self.edges.networks
+        port = networks.bind_port(port_id, server_id=server.id, host=HOST)
+        server.interfaces.append(interface_of(port, self.network, created=self.made))
+        self.edges.devices.ports[server.id][port_id] = [port.fixed_ips[0].address]
+
+    def assert_plugged(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        (interface,) = self.record(operation_id).interfaces
+        (port,) = edges.networks.ports_of(subject.server)
+        assert interface.port_id == port.id == (subject.thing or port.id)
+        assert (interface.network_name, port.host) == ("private", HOST)
+        assert interface.created_for_server is self.made
+        assert edges.devices.ports[subject.server] == {port.id: [port.fixed_ips[0].address]}
+
+    def assert_free(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        assert not self.record(operation_id).interfaces
+        assert edges.networks.ports_of(subject.server) == []
+        assert edges.devices.ports[subject.server] == {}
+        self._stays(subject)
+
+    def assert_swept(self, operation_id: str) -> None:
+        super().assert_swept(operation_id)
+        self._stays(self.subjects[operation_id])
+
+    def _stays(self, subject: Subject) -> None:
+        """What was the user's is there as before; what was made is not."""
+        if subject.thing:
+            assert (subject.thing in self.edges.networks.ports) is not self.made
+        else:
+            assert all(port.device_id for port in self.edges.networks.ports.values())
+
+
+class AttachPortCase(PortCase):
+    kind = "attach_interface"
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        network = "" if thing else self.network.id
+        payload = {"port": thing, "network": network, "address": "", "tag": ""}
+        return actions.ATTACH_INTERFACE, payload, None
+
+    assert_done = PortCase.assert_plugged
+    assert_undone = PortCase.assert_free
+
+
+class AttachNetworkCase(AttachPortCase):
+    made = True
+
+
+class DetachPortCase(PortCase):
+    kind = "detach_interface"
+
+    def prepare(self, server: Server) -> str:
+        port_id = self.edges.networks.add_port(self.network).id
+        self.plug(server, port_id)
+        return port_id
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        return actions.DETACH_INTERFACE, {"port": thing, "created": self.made}, None
+
+    assert_done = PortCase.assert_free
+
+    def assert_undone(self, operation_id: str) -> None:
+        self.assert_plugged(operation_id)
+
+
+class GroupCase(DetachPortCase):
+    """A port put into a security group."""
+
+    kind = "change_addresses"
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        self.edges.networks.groups.setdefault("web", "11111111-1111-1111-1111-111111111111")
+        change = {
+            "before": {"security_groups": []},
+            "after": {"security_groups": [self.edges.networks.groups["web"]]},
+        }
+        return (
+            actions.CHANGE_ADDRESSES,
+            {"ports": {thing: change}, "refusal": "SECURITY_GROUP_UNUSABLE"},
+            None,
+        )
+
+    def assert_done(self, operation_id: str) -> None:
+        self.assert_plugged(operation_id)
+        assert list(self.record(operation_id).security_groups) == ["web"]
+
+    def assert_undone(self, operation_id: str) -> None:
+        (port,) = self.edges.networks.ports_of(self.subjects[operation_id].server)
+        assert port.security_groups == ()
