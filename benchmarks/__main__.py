@@ -7,21 +7,29 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import figures
+from benchmarks import actions, figures, many_servers
 from benchmarks.cloud import running
 from benchmarks.figures import Line, Site
 from benchmarks.placement.figures import figures as placement
+from benchmarks.scheduler.figures import figures as scheduler
 
 # On a cloud; its footprint is taken before it has been filled with thousands of servers.
 GROUPS = {
     "idle": figures.idle,
+    "actions": actions.figures,
     "throughput": figures.throughput,
     "footprint": figures.footprint,
     "listing": figures.listing,
     "density": figures.density,
 }
 # On processes of their own.
-APART = {"placement": placement}
+APART = {
+    "placement": placement,
+    "scheduler": scheduler,
+    "wide": figures.wide,
+    "evacuation": actions.evacuation,
+    "many": many_servers.figures,
+}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -14,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from protonova.cli.layout import StateDirectory
 from protonova.cli.supervisor.control import ask
 
 HOSTS = 10
+_FIRST_PORT, _LAST_PORT, _BLOCK = 21000, 31000, 100
 
 # Hosts large enough that neither they nor quotas are what is measured.
 _CONFIG = """
@@ -33,6 +35,7 @@ _CONFIG = """
 instances = -1
 cores = -1
 ram = -1
+server_group_members = -1
 [fake]
 vcpus = 4096
 memory_mb = 4194304
@@ -129,8 +132,9 @@ def running(
 ) -> Iterator[Cloud]:
     """A cloud on databases of its own (see `databases`), or on those given: URLs by section."""
     state = Path(tempfile.mkdtemp(prefix="protonova-bench-"))
+    own_databases = databases(database) if isinstance(database, str) else nullcontext(database)
     try:
-        with databases(database) if isinstance(database, str) else nullcontext(database) as urls:
+        with own_databases as urls, ports(60 + 50 * (replicas - 1)) as base_port:
             file = state / "bench.conf"
             sections = "".join(f"[{section}]\nconnection = {url}\n" for section, url in urls.items())
             file.write_text(_CONFIG + sections + config)
@@ -139,7 +143,7 @@ def running(
                 protonova(
                     "up", "--detach", "--driver", driver, "--computes", str(computes), "--cells", str(cells),
                     "--replicas", str(replicas), "--config", str(file), "--state-dir", str(state),
-                    "--base-port", str(free_ports(60 + 50 * (replicas - 1))),
+                    "--base-port", str(base_port),
                 )  # fmt: skip
                 yield Cloud(state, time.monotonic() - started)
             finally:
@@ -161,14 +165,37 @@ def protonova(*words: str, capture: bool = False) -> str:
     return done.stdout if capture else ""
 
 
-def free_ports(count: int = 60) -> int:
-    """A base port with as many free ones behind it; seldom the one that another caller finds at the same time."""
-    bases = list(range(21000, 31000, 100))
+@contextmanager
+def ports(count: int = 60) -> Iterator[int]:
+    """A base port with as many free ones behind it, which no other caller is given meanwhile.
+
+    They are below those that the system hands out by itself. Who starts or is restarting may not listen yet, so
+    that to find them free is not enough: each block of ports has a lock, which ends with its process at the latest.
+    """
+    blocks = -(-count // _BLOCK)
+    bases = list(range(_FIRST_PORT, _LAST_PORT - blocks * _BLOCK, _BLOCK))
     random.shuffle(bases)
     for base in bases:
-        if all(_is_free(base + number) for number in range(count)):
-            return base
+        with ExitStack() as claim:
+            own = all(claim.enter_context(_claimed(base + number * _BLOCK)) for number in range(blocks))
+            if own and all(_is_free(base + number) for number in range(count)):
+                yield base
+                return
     raise RuntimeError("no free range of ports")
+
+
+@contextmanager
+def _claimed(block: int) -> Iterator[bool]:
+    """Whether the block of ports that begins here is the caller's alone, for as long as this is entered."""
+    directory = Path(tempfile.gettempdir()) / "protonova-ports"
+    directory.mkdir(exist_ok=True)
+    with (directory / str(block)).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _is_free(port: int) -> bool:
