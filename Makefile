@@ -21,7 +21,7 @@ INPUTS := pyproject.toml tools/contracts.py $(shell find protos -name '*.proto')
 USABLE := $(shell tools/make-venv.sh --usable $(VENV) && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs test lint format bench chaos tempest contracts clean FORCE
+.PHONY: help install up down status logs test lint format bench simulate chaos tempest contracts clean FORCE
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,8 +66,13 @@ format: $(VENV)/.installed-dev ## Bring the code into form
 bench: install $(VENV)/.installed-dev ## Measure a cloud of its own; prints JSON and a table
 	@$(PY) -m benchmarks $(BENCH)
 
+simulate: $(VENV)/.installed-dev ## Replay a day of a region of 100,000 hosts by several ways to choose hosts
+	@$(PY) -m pip install -q -e '.[bench]'
+	@$(PY) -m benchmarks.simulate --out "$(STATE_DIR)/simulation" $(SIMULATE)
+
 chaos: install $(VENV)/.installed-dev ## Kill processes of a cloud of its own while servers live in it
-	@CHAOS_KILLS=$${CHAOS_KILLS:-40} CHAOS_CLAIMS=$${CHAOS_CLAIMS:-2000} $(PY) -m pytest -q -s tests/chaos
+	@CHAOS_KILLS=$${CHAOS_KILLS:-40} CHAOS_CLAIMS=$${CHAOS_CLAIMS:-2000} \
+		CHAOS_REQUESTS=$${CHAOS_REQUESTS:-5000} $(PY) -m pytest -q -s tests/chaos
 
 tempest: install ## Run tempest's compute tests and write docs/conformance.md
 	@tools/tempest.sh $(VENV)
