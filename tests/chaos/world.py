@@ -22,8 +22,9 @@ from protonova.common.v1 import operation_pb2, operation_pb2_grpc
 from tests.chaos.audit import Audit, Connect
 from tests.chaos.workload import Ledger, patiently
 
-# Leases as short as makes sense, so that what a dead process held is soon taken over.
-SHORT_LEASES = "[operations]\nlease_seconds = 3\npoll_seconds = 0.5\n"
+# Leases as short as makes sense, so that what a dead process held is soon taken over, and what a lost call of a
+# resize was charged for is soon given back.
+SHORT_LEASES = "[operations]\nlease_seconds = 3\npoll_seconds = 0.5\n[api]\nlost_move_seconds = 10\n"
 RUNNING = operation_pb2.OPERATION_STATE_RUNNING
 
 Answer = tuple[int, Any]
