@@ -148,6 +148,52 @@ def test_a_silent_cell_costs_only_its_own(region, three):
     assert len(page(region, allow_partial=True, filter=wanted).servers) == 14
 
 
+@pytest.fixture
+def uneven(region):
+    """What is newest is nearly all in one cell, and no cell holds all of a long page."""
+    cells = [region.add_cell(name) for name in ("a", "b", "c")]
+    fill(region, cells[0], 210, first=1000)
+    fill(region, cells[1], 130, first=100)
+    for server in fill(region, cells[2], 60, first=2000):
+        server.name = "c-1"
+    return cells
+
+
+@pytest.mark.parametrize("size", [101, 150, 399])
+@pytest.mark.parametrize(
+    "sort", [[], [ServerSort(key="name", descending=True), ServerSort(key="created_at")]]
+)
+def test_a_cell_is_asked_on_when_its_portion_is_used_up(region, uneven, size, sort):
+    whole = [s.id for s in page(region, sort=sort).servers]
+    assert len(whole) == len(set(whole)) == 400
+    assert [s.id for s in walk(region, size, sort=sort)] == whole
+    before = sum(cell.gates.calls["ListServers"] for cell in uneven)
+    page(region, sort=sort, page_size=150)
+    # One of the three had to be asked on.
+    assert sum(cell.gates.calls["ListServers"] for cell in uneven) - before == 4
+
+
+def test_a_cell_that_falls_silent_when_asked_on(region, uneven):
+    whole = [server.id for server in page(region).servers]
+    uneven[0].gates.before["ListServers"] = Once()
+    found = page(region, page_size=300, allow_partial=True)
+    assert [server.id for server in found.servers] == whole[:300]
+    assert list(found.missing_cell_ids) == [uneven[0].id]
+    assert [server.partial for server in found.servers] == [False] * 60 + [True] * 210 + [False] * 30
+
+
+class Once:
+    """Lets one call pass, and no other."""
+
+    def __init__(self):
+        self.passed = 0
+
+    def passing(self):
+        self.passed += 1
+        if self.passed > 1:
+            raise errors.Unavailable("Away.", reason="SERVICE_UNREACHABLE")
+
+
 def test_a_cell_that_hangs_is_not_waited_for(tmp_path, region, three):
     hasty = region.add_replica(api__cell_timeout=0.2)
     gate = three[2].gates.before["ListServers"] = Gate()

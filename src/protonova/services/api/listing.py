@@ -7,12 +7,13 @@ is noticed, but never in neither. With one cell and nothing being built the cell
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from protonova.api.v1 import server_pb2 as pb
 from protonova.common.v1.server_pb2 import Server
 from protonova.conductor.v1 import server_pb2 as conductor_pb
-from protonova.services.api import builds, matching, ordering, wire
+from protonova.services.api import builds, matching, ordering, portions, wire
 from protonova.services.api.cells import Cells
 from protonova.services.api.conductors import unavailable
 from protonova.services.api.fan_out import FanOut
@@ -47,29 +48,60 @@ class Listing:
             after=after,
             view=request.view,
         )
+        silent: list[str] = []
+        while True:
+            try:
+                return self._merged(request, question, building, silent)
+            except portions.BrokenOffError as broken:
+                silent.append(broken.cell_id)
+
+    def _merged(
+        self,
+        request: pb.ListServersRequest,
+        question: conductor_pb.ListServersRequest,
+        building: list[Server],
+        silent: Sequence[str],
+    ) -> bytes:
+        """Of all cells but those that are known to be silent. Raises BrokenOffError."""
+        key = ordering.of(request.sort)
+        conductors = {
+            conductor.cell_id: conductor
+            for conductor in self._cells.conductors()
+            if conductor.cell_id not in silent
+        }
+        first = conductor_pb.ListServersRequest()
+        first.CopyFrom(question)
+        if not building:
+            first.page_size = portions.size_of(question.page_size, len(conductors))
         answers = self._fan_out.ask(
-            self._cells.conductors(), lambda conductor: conductor.list_raw(question, self._timeout)
+            list(conductors.values()), lambda conductor: conductor.list_raw(first, self._timeout)
         )
-        if answers.missing and not self._skips:
-            raise unavailable(answers.missing[0])
-        pages = list(answers.by_cell.values())
+        missing = [*silent, *answers.missing]
+        if missing and not self._skips:
+            raise unavailable(missing[0])
         partial: list[Server] = []
-        if answers.missing and request.allow_partial:
-            partial = self._silent(request, answers.missing, key, after)
-        if not building and not partial and len(pages) == 1:
-            return pages[0] + _missing(answers.missing)
-        if building and not partial and len(pages) == 1:
-            joined = wire.join(building, pages[0], request.page_size, key)
+        if missing and request.allow_partial:
+            after = question.after if question.HasField("after") else None
+            partial = self._silent(request, missing, key, after)
+        pages = list(answers.by_cell.values())
+        if len(pages) == 1 and not partial and first.page_size == question.page_size:
+            joined = wire.join(building, pages[0], request.page_size, key) if building else pages[0]
             if joined is not None:
-                return joined + _missing(answers.missing)
-        sources = [
-            building,
-            *(conductor_pb.ListServersResponse.FromString(page).servers for page in pages),
+                return joined + _missing(missing)
+        found = {cell_id: _parsed(page) for cell_id, page in answers.by_cell.items()}
+        # What a cell says of a server is newer than its build request.
+        placed = {server.id for servers in found.values() for server in servers} if building else set()
+        merged = pb.ListServersResponse(missing_cell_ids=missing)
+        sources = (
+            (server for server in building if server.id not in placed),
+            *portions.of_cells(
+                found,
+                first,
+                lambda cell_id, onward: _parsed(conductors[cell_id].list_raw(onward, self._timeout)),
+            ),
             partial,
-        ]
-        merged = pb.ListServersResponse(missing_cell_ids=answers.missing)
-        # A server in two sources counts once; what a cell says of it is newer than its build request.
-        merged.servers.extend(_first(request.page_size, _merge(sources, key)))
+        )
+        merged.servers.extend(itertools.islice(_each_once(heapq.merge(*sources, key=key)), request.page_size))
         return merged.SerializeToString()
 
     def _marker(self, request: pb.ListServersRequest) -> Server:
@@ -123,18 +155,16 @@ def _ordered(servers: Iterator[Server], key: ordering.Key, after: Server | None,
     return sorted(servers, key=key)[:size]
 
 
-def _merge(sources: Sequence[Sequence[Server]], key: ordering.Key) -> Iterator[Server]:
-    """Each server once. Where two sources hold one, the later source's word is taken."""
-    newest = {server.id: index for index, source in enumerate(sources) for server in source}
-    kept = [
-        [server for server in source if newest[server.id] == index] for index, source in enumerate(sources)
-    ]
-    return heapq.merge(*kept, key=key)
+def _each_once(servers: Iterable[Server]) -> Iterator[Server]:
+    seen: set[str] = set()
+    for server in servers:
+        if server.id not in seen:
+            seen.add(server.id)
+            yield server
 
 
-def _first(size: int, servers: Iterator[Server]) -> Iterator[Server]:
-    for _, server in zip(range(size), servers, strict=False):
-        yield server
+def _parsed(page: bytes) -> Sequence[Server]:
+    return conductor_pb.ListServersResponse.FromString(page).servers
 
 
 def _missing(cell_ids: Sequence[str]) -> bytes:

@@ -6,7 +6,6 @@ order is total and a page can go on after any server. Text compares by code poin
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -36,14 +35,13 @@ def of(sort: Sequence[ServerSort]) -> Key:
     wanted = [(path(item.key), item.descending) for item in sort]
     wanted.append((("id",), wanted[-1][1]))
 
-    def compare(one: Server, other: Server) -> int:
-        for names, descending in wanted:
-            mine, theirs = value(one, names), value(other, names)
-            if mine != theirs:
-                return -1 if (mine < theirs) != descending else 1
-        return 0
+    def key(server: Server) -> Any:
+        return tuple(
+            _Backwards(value(server, names)) if descending else value(server, names)
+            for names, descending in wanted
+        )
 
-    return functools.cmp_to_key(compare)
+    return key
 
 
 def by_age(sort: Sequence[ServerSort]) -> bool:
@@ -57,21 +55,21 @@ def _newest_first(server: Server) -> Any:
 
 
 class _Backwards:
-    """Text, compared the other way round."""
+    """A value, compared the other way round."""
 
-    __slots__ = ("text",)
+    __slots__ = ("value",)
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __lt__(self, other: _Backwards) -> bool:
-        return self.text > other.text
+        return bool(self.value > other.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Backwards) and self.text == other.text
+        return isinstance(other, _Backwards) and bool(self.value == other.value)
 
     def __hash__(self) -> int:
-        return hash(self.text)
+        return hash(self.value)
 
 
 def path(key: str) -> tuple[str, ...]:
