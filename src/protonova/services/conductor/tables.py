@@ -111,6 +111,7 @@ servers = sa.Table(
     _time("deleted_at"),
     sa.Column("record", message(), nullable=False),
     sa.Index("ix_servers_project", "project_id", "deleted_at", "created_at", "id"),
+    sa.Index("ix_servers_name", "project_id", "deleted_at", "name", "id"),
     sa.Index("ix_servers_created", "deleted_at", "created_at", "id"),
     sa.Index("ix_servers_host", "host", "deleted_at"),
     sa.Index("ix_servers_updated", "updated_at"),
