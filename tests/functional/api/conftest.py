@@ -26,7 +26,7 @@ from protonova.api.v1 import (
     server_pb2,
     server_pb2_grpc,
 )
-from protonova.common.v1 import operation_pb2_grpc
+from protonova.common.v1 import operation_pb2_grpc, upkeep_pb2_grpc
 from protonova.common.v1.flavor_pb2 import Flavor
 from protonova.services.api import main, tables
 from protonova.services.runtime import channel, config, context
@@ -61,6 +61,7 @@ class Api:
         self.aggregates = aggregate_pb2_grpc.AggregateServiceStub(self.channel)
         self.cells = cell_pb2_grpc.CellServiceStub(self.channel)
         self.operations = operation_pb2_grpc.OperationServiceStub(self.channel)
+        self.upkeep = upkeep_pb2_grpc.UpkeepServiceStub(self.channel)
 
     def stop(self) -> None:
         self.channel.close()

@@ -53,6 +53,7 @@ from protonova.services.api.mappings import Mappings
 from protonova.services.api.migration_service import MigrationService
 from protonova.services.api.move_charges import SettleCharge
 from protonova.services.api.neighbours import Neighbours
+from protonova.services.api.purge import purge
 from protonova.services.api.quota_service import QuotaService
 from protonova.services.api.server_device_service import ServerDeviceService
 from protonova.services.api.server_group_service import ServerGroupService
@@ -170,7 +171,13 @@ def build(conf: Conf, server: Server, sources: Sources | None = None) -> Engine:
     keys = Work(
         "idempotency-keys", "Forgets idempotency keys past their day.", 600.0, lambda: forget_keys(conf, db)
     )
-    upkeep = Upkeep(keys, *AggregateUpkeep(conf, db, engine, hosts, placement).works())
+    old = Work(
+        "purge-deleted",
+        "Forgets servers that were deleted keep_deleted_days ago, and how they were built.",
+        3600.0 if conf.keep_deleted_days else 0,
+        lambda: purge(db, conf.keep_deleted_days),
+    )
+    upkeep = Upkeep(keys, old, *AggregateUpkeep(conf, db, engine, hosts, placement).works())
     # The last added is stopped first.
     for stop in (db.close, conductors.close, neighbours.close, placement.close, fan_out.close):
         server.on_stop(stop)

@@ -11,6 +11,7 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.hosts.sweeper import sweep
 from protonova.services.conductor.moves.confirmer import confirm_due
 from protonova.services.conductor.servers import shelved
+from protonova.services.conductor.servers.purge import purge
 from protonova.services.conductor.servers.reclaim import Reclaimer
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.moves import Moves
@@ -18,6 +19,7 @@ from protonova.services.runtime.upkeep import Upkeep, Work
 
 # Seconds, where an operator asks for the usual.
 _USUAL_POLL = 60
+_PURGE = 3600
 
 
 def upkeep(cell: Cell, beginnings: Beginnings, moves: Moves) -> Upkeep:
@@ -47,6 +49,12 @@ def upkeep(cell: Cell, beginnings: Beginnings, moves: Moves) -> Upkeep:
             "Has shelved servers leave their host when their time there is over.",
             _offload_interval(conf),
             lambda: shelved.offload(cell, partial(beginnings.action, actions.OFFLOAD)),
+        ),
+        Work(
+            "purge-deleted",
+            "Forgets servers that were deleted keep_deleted_days ago, and what was done to them.",
+            _PURGE if conf.keep_deleted_days else 0,
+            lambda: purge(cell.db, conf.keep_deleted_days),
         ),
     )
 

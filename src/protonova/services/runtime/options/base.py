@@ -49,6 +49,13 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             min=0,
             help="Seconds a stopping process lets running calls and steps end.",
         ),
+        cfg.FloatOpt(
+            "keep_deleted_days",
+            default=0,
+            min=0,
+            help="Days for which deleted servers, with all that was ever done to them, stay in the databases; then "
+            "nobody can list them any more. 0 = for ever.",
+        ),
         cfg.IntOpt("service_down_time", default=60, help="A heartbeat older than this (seconds) means down."),
         cfg.IntOpt("report_interval", default=10, min=1, help="Seconds between heartbeats."),
         cfg.StrOpt(

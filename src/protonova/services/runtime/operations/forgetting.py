@@ -1,0 +1,24 @@
+"""The end of the record of operations that ended long ago."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import ColumnElement
+
+from protonova.services.runtime.operations.tables import OperationTables
+
+# At most so many in one transaction.
+BATCH = 500
+
+
+def forget(connection: Connection, tables: OperationTables, which: ColumnElement[bool]) -> int:
+    """Removes ended operations, at most a batch of them, and their events. Returns how many they were."""
+    operations, events = tables.operations, tables.events
+    ended = operations.c.finished_at.is_not(None)
+    query = sa.select(operations.c.id).where(ended, which).order_by(operations.c.sequence).limit(BATCH)
+    ids = list(connection.scalars(query))
+    if ids:
+        connection.execute(events.delete().where(events.c.operation_id.in_(ids)))
+        connection.execute(operations.delete().where(operations.c.id.in_(ids)))
+    return len(ids)
