@@ -67,6 +67,18 @@ def test_nothing_is_left_of_a_server(cell: Conductor, edges: Edges):
     ]
 
 
+def test_a_volume_that_cannot_be_deleted_stays(cell: Conductor, edges: Edges):
+    build, _, volume_id = full_build(edges, "host1")
+    server = cell.boot(build)
+    made = server.block_devices[1].volume_id
+    refusal = errors.InvalidArgument("It has dependent snapshots.", reason="EXTERNAL_INVALID")
+    edges.volumes.errors["delete"] = [refusal]
+    delete(cell, server.id)
+    cell.wait_gone(server.id)
+    assert_nothing_left(edges, server.id)
+    assert {volume_id, made} == set(edges.volumes.volumes)
+
+
 def test_deleting_twice_is_deleting_once(cell: Conductor, edges: Edges):
     server = cell.boot()
     gate = edges.guests.gate("DestroyGuest")

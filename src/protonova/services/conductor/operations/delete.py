@@ -7,6 +7,7 @@ on two hosts, and under two consumers in placement.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,8 @@ from protonova.services.conductor.states import IDLE
 from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
+
+_log = logging.getLogger("protonova.conductor.delete")
 
 _AS_GOOD_AS = {
     MigrationStatus.MIGRATION_STATUS_FINISHED: MigrationStatus.MIGRATION_STATUS_CONFIRMED,
@@ -95,10 +98,14 @@ class Volumes(Step):
         server = self._cell.db.read(lambda c: self._cell.servers.get(c, run.subject))
         volume.detach_volumes(self._cell, server.id)
         for device in server.block_devices:
-            if device.volume_id and device.delete_on_termination:
-                self._cell.outside.volumes.delete(device.volume_id)
-            elif volume.made_unrecorded(device):
-                volume.delete_made_volume(self._cell, server.id, device)
+            try:
+                if device.volume_id and device.delete_on_termination:
+                    self._cell.outside.volumes.delete(device.volume_id)
+                elif volume.made_unrecorded(device):
+                    volume.delete_made_volume(self._cell, server.id, device)
+            except (errors.InvalidArgument, errors.FailedPrecondition, errors.PermissionDenied) as error:
+                # There is a snapshot of it, or it is protected: its user's affair from now on.
+                _log.warning("A volume of server %s stays: %s", server.id, error.message)
         return None
 
 
