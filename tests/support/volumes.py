@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -26,8 +27,18 @@ class FakeVolumes:
         self.after: dict[str, Callable[[], object]] = {}
         # How many looks a new volume takes to become available, and what it becomes.
         self.looks = 2
+        # With whose rights it acts, and with whose each thing was made: (token, project id); "" = the service's.
+        self.rights = ("", "")
+        self.made_with: dict[str, tuple[str, str]] = {}
         self.becomes = "available"
         self._left: dict[str, int] = {}
+
+    def acting_for(self, token: str, project_id: str) -> FakeVolumes:
+        if not token:
+            return self
+        acting = copy.copy(self)
+        acting.rights = (token, project_id)
+        return acting
 
     def add(self, size_gb: int = 1, **fields: Any) -> Volume:
         made = self._make(size_gb, "available")
@@ -56,6 +67,7 @@ class FakeVolumes:
         self._enter("create")
         volume = self._make(size_gb, "creating")
         self.names[name] = volume.id
+        self.made_with[name] = self.rights
         self._left[volume.id] = self.looks
         return volume
 
@@ -89,6 +101,7 @@ class FakeVolumes:
         self._enter("create_snapshot")
         volume = self.volumes[volume_id]
         made = Snapshot(str(uuid.uuid4()), "available", volume.size_gb, volume_id)
+        self.made_with[name] = self.rights
         return self.snapshots.setdefault(name, made)
 
     def delete_snapshot(self, snapshot_id: str) -> None:

@@ -2,15 +2,18 @@
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from sqlalchemy import select
 
 from protonova.api.v1 import server_pb2 as pb
 from protonova.common.v1.server_pb2 import BlockDevice, NetworkRequest
 from protonova.services.api.creation import block_devices as disks
+from protonova.services.api.tables import operation_tables
 from protonova.services.runtime import context, errors, operations
 from tests.functional.api.conftest import OTHER, in_parallel
 
 AUTO = pb.NETWORK_MODE_AUTO
 UNSPECIFIED = pb.NETWORK_MODE_UNSPECIFIED
+_OPERATIONS = operation_tables.operations
 
 
 def refused(region, **fields) -> errors.Error:
@@ -307,6 +310,26 @@ def test_a_repeat_gets_the_first_answer(any_region):
     assert (type(error), error.reason) == (errors.FailedPrecondition, "IDEMPOTENCY_KEY_REUSED")
     with context.use(OTHER):
         assert not region.create(idempotency_key="k").repeated_call
+
+
+def test_a_token_is_kept_for_volumes_alone_and_only_while_it_is_needed(region):
+    cell = region.add_cell()
+    made = BlockDevice(source=disks.BLANK, destination=disks.TO_VOLUME, size_gb=1)
+    answers = [
+        region.create(idempotency_key=key, user_token="a-token", block_devices=devices)
+        for key, devices in (("with", [made]), ("without", []))
+    ]
+    # Whoever repeats a request may have another token by now.
+    again = region.create(idempotency_key="with", user_token="another", block_devices=[made])
+    assert again.repeated_call
+    tokens = []
+    for answer in answers:
+        operation = region.built(answer)
+        assert operation.state == "done"
+        [row] = region.rows(select(_OPERATIONS.c.payload).where(_OPERATIONS.c.id == operation.id))
+        assert "build" not in row.payload
+        tokens.append(cell.builds[answer.servers[0].id].user_token)
+    assert tokens == ["a-token", ""]
 
 
 def test_a_repeat_asks_nothing_anew(region):

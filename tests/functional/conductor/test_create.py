@@ -15,6 +15,7 @@ from protonova.common.v1.server_pb2 import (
     VmState,
 )
 from protonova.conductor.v1 import server_pb2
+from protonova.services.conductor.operations import build as building
 from protonova.services.numa import usage
 from protonova.services.runtime import errors
 from tests.support.conductor import Conductor, Edges, as_user, new_build, new_server, node_id, unblocked
@@ -321,6 +322,28 @@ def test_volumes_are_attached_and_made(cell: Conductor, edges: Edges):
         assert device.connection["driver_volume_type"] == "file"
         assert edges.volumes.connected[device.attachment_id]["host"] == "host1"
     assert len(edges.volumes.attachments) == 2
+
+
+@pytest.mark.parametrize(("token", "rights"), [("", ("", "")), ("a-token", ("a-token", "project"))])
+def test_volumes_belong_to_whoever_asks(cell: Conductor, edges: Edges, token, rights):
+    devices = [volume_device(source=4, size_gb=3)]
+    build = new_build("host1", server=new_server(block_devices=devices, project_id="project"))
+    build.user_token = token
+    cell.create(build)
+    cell.wait(build.server.id, is_active)
+    assert list(edges.volumes.made_with.values()) == [rights]
+    assert cell.cell.db.read(lambda connection: building.find(connection, build.server.id)) is None
+
+
+def test_volumes_are_not_made_with_rights_that_are_over(cell: Conductor, edges: Edges):
+    refusal = errors.PermissionDenied("The token has expired.", reason="EXTERNAL_FORBIDDEN")
+    edges.volumes.errors["create"] = [refusal]
+    build = new_build("host1", server=new_server(block_devices=[volume_device(source=4, size_gb=3)]))
+    build.user_token = "a-token"
+    cell.create(build)
+    failed = cell.wait(build.server.id, is_error)
+    assert "The token has expired." in failed.fault.message
+    assert edges.volumes.volumes == {}
 
 
 @pytest.mark.parametrize("method", ["create", "create_attachment", "connect_attachment"])

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+import sqlalchemy as sa
 
 from protonova.common.v1 import upkeep_pb2, upkeep_pb2_grpc
 from protonova.common.v1.server_pb2 import (
@@ -19,6 +20,7 @@ from protonova.common.v1.server_pb2 import (
     VmState,
 )
 from protonova.conductor.v1 import server_image_pb2 as pb
+from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import errors
 from protonova.services.runtime.channel import connect
 from tests.functional.conductor.test_delete import assert_nothing_left, delete
@@ -178,6 +180,20 @@ def test_an_image_of_a_server_on_a_volume(cell: Conductor, edges: Edges):
     assert (device["boot_index"], device["volume_size"], device["destination_type"]) == (0, 2, "volume")
     with pytest.raises(errors.InvalidArgument, match="volume"):
         back_up(cell, server.id, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_snapshots_belong_to_whoever_asks(cell: Conductor, edges: Edges, fails: bool):
+    server = cell.boot(new_build("host1", server=from_volume(edges)))
+    if fails:
+        edges.glance.errors["change"] = [errors.InvalidArgument("No.", reason="EXTERNAL_INVALID")]
+    create_image(cell, server.id, user_token="a-token")
+    operation = cell.engine.wait(cell.engine.list(subject=server.id)[0].id, 20)
+    table = operation_tables.operations
+    query = sa.select(table.c.payload).where(table.c.id == operation.id)
+    assert "token" not in cell.cell.db.read(lambda connection: connection.scalar(query))
+    (rights,) = edges.volumes.made_with.values()
+    assert rights == ("a-token", server.project_id)
 
 
 def test_volume_snapshots_of_an_image_that_fails(cell: Conductor, edges: Edges):

@@ -187,6 +187,7 @@ def wanted_servers(request: Request) -> api.CreateServersRequest:
         auto_disk_config=body.get("OS-DCF:diskConfig", "MANUAL") == "AUTO",
         hostname=body.get("hostname", ""),
         admin_password=body.get("adminPass", ""),
+        user_token=request.environ.get("HTTP_X_AUTH_TOKEN", ""),
         # A call whose connection broke is sent again on its own: also without the client's key it must not make
         # the servers twice.
         idempotency_key=request.environ.get("HTTP_IDEMPOTENCY_KEY") or request.context.request_id,
@@ -276,11 +277,15 @@ def _devices(request: Request, body: dict[str, Any], wanted: api.CreateServersRe
         return
     request.enforce(ATTACH_VOLUME)
     for position, device in enumerate(new or ()):
-        if not device.get("no_device"):
+        if device.get("no_device"):
+            wanted.suppressed_devices.append(device.get("device_name") or "")
+        else:
             wanted.block_devices.append(_device(device, f"server.block_device_mapping_v2[{position}]"))
     boots = not wanted.image_id
     for position, device in enumerate(old or ()):
-        if not device.get("no_device"):
+        if device.get("no_device"):
+            wanted.suppressed_devices.append(device.get("device_name") or "")
+        else:
             disk = _old_device(device, f"server.block_device_mapping[{position}]")
             if boots and disk.source != pb.BLOCK_DEVICE_SOURCE_BLANK:
                 disk.boot_index = 0

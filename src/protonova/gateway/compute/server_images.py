@@ -62,7 +62,10 @@ def create_image(request: Request) -> Response:
     body = request.body["createImage"]
     made = request.services.server_images.CreateServerImage(
         server_image_pb2.CreateServerImageRequest(
-            id=server.id, name=body["name"], metadata=_metadata(request, body)
+            id=server.id,
+            name=body["name"],
+            metadata=_metadata(request, body),
+            user_token=request.environ.get("HTTP_X_AUTH_TOKEN", ""),
         )
     )
     return _told(request, made.image_id)

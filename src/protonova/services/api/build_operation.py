@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from protonova.common.v1.resources_pb2 import Destination
 from protonova.common.v1.server_pb2 import Fault, Server
@@ -33,6 +33,7 @@ from protonova.services.runtime import errors
 from protonova.services.runtime.config import Conf
 from protonova.services.runtime.database import Database
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
+from protonova.services.runtime.operations.forgetting import conceal
 
 _builds, _mappings = tables.build_requests, tables.instance_mappings
 
@@ -255,10 +256,8 @@ def _encoded(destination: Destination) -> str:
 
 
 def _forget(run: Run, connection: Connection) -> None:
-    """Passwords and files are kept no longer than the build takes."""
-    operations = tables.operation_tables.operations
-    bare = {key: value for key, value in run.payload.items() if key not in ("build", "spec")}
-    connection.execute(update(operations).where(operations.c.id == run.id).values(payload=bare))
+    """Passwords, tokens and files are kept no longer than the build takes."""
+    conceal(connection, tables.operation_tables, run, "build", "spec")
     idempotency.forget_password(connection, run.subject)
 
 

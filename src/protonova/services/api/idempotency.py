@@ -27,10 +27,11 @@ def check(key: str) -> None:
 
 
 def fingerprint(request: pb.CreateServersRequest, caller: RequestContext) -> str:
-    """What makes two requests the same: all they say, and who says it."""
+    """What makes two requests the same: all they say, and who says it, with whichever token."""
     bare = pb.CreateServersRequest()
     bare.CopyFrom(request)
-    bare.ClearField("idempotency_key")
+    for field in ("idempotency_key", "user_token"):
+        bare.ClearField(field)
     said = bare.SerializeToString(deterministic=True)
     return hashlib.sha256(caller.user_id.encode() + b"\0" + said).hexdigest()
 

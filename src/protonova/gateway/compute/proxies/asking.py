@@ -7,15 +7,19 @@ from protonova.services.runtime.openstack.session import Client
 
 
 def network(request: Request) -> Client:
-    return request.services.network.acting_for(request.environ["HTTP_X_AUTH_TOKEN"])
+    return _as_caller(request, request.services.network)
 
 
 def block_storage(request: Request) -> Client:
-    return request.services.block_storage.acting_for(request.environ["HTTP_X_AUTH_TOKEN"])
+    return _as_caller(request, request.services.block_storage)
 
 
 def images(request: Request) -> Client:
-    return request.services.images.acting_for(request.environ["HTTP_X_AUTH_TOKEN"])
+    return _as_caller(request, request.services.images)
+
+
+def _as_caller(request: Request, client: Client) -> Client:
+    return client.acting_for(request.environ["HTTP_X_AUTH_TOKEN"], request.context.project_id)
 
 
 def page(request: Request, found: list[dict[str, object]]) -> list[dict[str, object]]:

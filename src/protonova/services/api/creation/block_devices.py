@@ -51,6 +51,11 @@ def boots_from_volume(devices: Iterable[BlockDevice]) -> bool:
     return any(booted(device) and device.destination == TO_VOLUME for device in devices)
 
 
+def makes_volumes(devices: Iterable[BlockDevice]) -> bool:
+    """Whether any of them is a volume that is not there yet."""
+    return any(device.destination == TO_VOLUME and not device.volume_id for device in devices)
+
+
 def invalid(field: str, cause: str, text: str) -> errors.InvalidArgument:
     return errors.InvalidArgument(
         f"Block Device Mapping is Invalid: {text}", reason="BLOCK_DEVICE_INVALID", field=field, cause=cause

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from protonova.common.v1.flavor_pb2 import Flavor
 from protonova.common.v1.server_pb2 import ImageSnapshot
+from protonova.services.api.creation import image_devices
 from protonova.services.runtime import errors
 from protonova.services.runtime.context import RequestContext
 from protonova.services.runtime.openstack.image import Image
@@ -97,7 +98,9 @@ def snapshot(image: Image) -> ImageSnapshot:
         hash_value=image.hash_value,
         min_disk_gb=image.min_disk_gb,
         min_memory_mb=image.min_memory_mb,
-        properties=dict(image.properties),
+        properties={
+            name: value for name, value in image.properties.items() if name not in image_devices.PROPERTIES
+        },
     )
 
 

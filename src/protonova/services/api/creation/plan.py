@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.struct_pb2 import Struct
@@ -21,7 +21,16 @@ from protonova.common.v1.server_pb2 import BlockDevice, ImageSnapshot, NetworkRe
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.scheduler.v1.scheduler_pb2 import RequestSpec
 from protonova.services.api import flavors, keypairs, server_groups
-from protonova.services.api.creation import block_devices, fields, images, networks, numa, pci, volumes
+from protonova.services.api.creation import (
+    block_devices,
+    fields,
+    image_devices,
+    images,
+    networks,
+    numa,
+    pci,
+    volumes,
+)
 from protonova.services.api.creation.images import ImageLookup
 from protonova.services.api.creation.networks import NetworkSource
 from protonova.services.api.creation.volumes import VolumeSource
@@ -30,6 +39,7 @@ from protonova.services.api.limits import Limits
 from protonova.services.runtime import errors
 from protonova.services.runtime.config import Conf
 from protonova.services.runtime.context import RequestContext
+from protonova.services.runtime.openstack.image import Image
 
 _EASY = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 
@@ -103,11 +113,16 @@ class Planner:
         least, most = fields.counts(request)
         fields.check(request, most, known.project_limits)
         flavor = known.flavor
+        base = self._images.usable(request.image_id, caller, "image_id") if request.image_id else None
+        brought = image_devices.of_image(base) if base else []
         devices = block_devices.complete(
-            request.block_devices, request.image_id, flavor, self._conf.max_local_block_devices
+            image_devices.merged(brought, request.block_devices, request.suppressed_devices),
+            request.image_id,
+            flavor,
+            self._conf.max_local_block_devices,
         )
         from_volume = block_devices.boots_from_volume(devices)
-        image = self._image(request, caller, devices, most, flavor, from_volume)
+        image = self._image(request, caller, devices, most, flavor, base)
         topology = numa.topology(flavor, image.properties)
         devices_wanted = pci.requests(flavor, image.properties, self._aliases)
         if request.trusted_image_certificates and from_volume:
@@ -139,7 +154,7 @@ class Planner:
             name=request.name.strip(),
             hostname=request.hostname,
             template=template,
-            build=_build(request, wanted_networks, password),
+            build=_build(request, wanted_networks, password, devices),
             spec=self._spec(request, caller, template, zone, from_volume),
             admin_password=password if self._conf.api.enable_instance_password else "",
             known=known,
@@ -152,7 +167,7 @@ class Planner:
         devices: list[BlockDevice],
         most: int,
         flavor: Flavor,
-        from_volume: bool,
+        base: Image | None,
     ) -> ImageSnapshot:
         """The image the servers come from; without an id when they boot from a volume."""
         remembered = volumes.check(
@@ -162,15 +177,17 @@ class Planner:
         for index, device in enumerate(devices):
             if device.source == block_devices.IMAGE and device is not root:
                 self._images.usable(device.image_id, caller, f"block_devices[{index}].image_id")
-        if root.source == block_devices.IMAGE:
-            image = images.snapshot(self._images.usable(root.image_id, caller, "image_id"))
+        if root.source == block_devices.IMAGE and (base is None or root.image_id != base.id):
+            base = self._images.usable(root.image_id, caller, "image_id")
+        if base is not None:
+            image = images.snapshot(base)
             images.check_properties(image, auto_disk_config=request.auto_disk_config, field="image_id")
         elif remembered is not None:
             image = remembered
         else:
             image = ImageSnapshot()
         images.check_memory(image, flavor)
-        if from_volume:
+        if block_devices.boots_from_volume(devices):
             images.check_volume_root(image, flavor, root.size_gb)
             image.id = ""
             return image
@@ -296,9 +313,14 @@ def generated_password(length: int) -> str:
 
 
 def _build(
-    request: pb.CreateServersRequest, wanted_networks: list[NetworkRequest], password: str
+    request: pb.CreateServersRequest,
+    wanted_networks: list[NetworkRequest],
+    password: str,
+    devices: Sequence[BlockDevice],
 ) -> ServerBuild:
     build = ServerBuild(networks=wanted_networks, admin_password=password)
+    if block_devices.makes_volumes(devices):
+        build.user_token = request.user_token
     for file in request.files:
         build.files.add(path=file.path, contents=file.contents)
     return build

@@ -47,7 +47,7 @@ class BlockDeviceMapping(Step):
                 continue
             run.check()
             if not device.volume_id:
-                device.volume_id = self._make(run, server, device).id
+                device.volume_id = self._make(run, server, device, build.user_token).id
             self._connect(server.id, device, attached, connector)
             devices[device.id] = device
 
@@ -84,10 +84,11 @@ class BlockDeviceMapping(Step):
 
         return Outcome(apply=apply)
 
-    def _make(self, run: Run, server: Server, device: BlockDevice) -> Volume:
+    def _make(self, run: Run, server: Server, device: BlockDevice, token: str) -> Volume:
         """Makes the volume of a device, or finds the one an earlier try has made, and waits until it is there."""
         volumes = self._cell.outside.volumes
-        volume = volumes.named(_name(server.id, device)) or volumes.create(
+        as_user = volumes.acting_for(token, server.project_id)
+        volume = volumes.named(_name(server.id, device)) or as_user.create(
             size_gb=device.size_gb,
             name=_name(server.id, device),
             image_id=device.image_id if device.source == BlockDeviceSource.BLOCK_DEVICE_SOURCE_IMAGE else "",

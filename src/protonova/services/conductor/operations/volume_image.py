@@ -12,9 +12,11 @@ from protonova.common.v1.server_pb2 import BlockDevice, BlockDeviceDestination, 
 from protonova.services.conductor.actions import CREATE_VOLUME_IMAGE
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations.image import DISCARD, record
+from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import errors
 from protonova.services.runtime.openstack.volume import Snapshot
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
+from protonova.services.runtime.operations.forgetting import conceal
 
 _VOLUME = BlockDeviceDestination.BLOCK_DEVICE_DESTINATION_VOLUME
 
@@ -65,7 +67,8 @@ class Snapshots(Step):
     def _made(self, run: Run, device: BlockDevice) -> Snapshot:
         volumes = self._cell.outside.volumes
         name = _name(run, device)
-        snapshot = volumes.snapshot_named(name) or volumes.create_snapshot(device.volume_id, name)
+        as_user = volumes.acting_for(run.payload.get("token", ""), run.payload["image"]["owner"])
+        snapshot = volumes.snapshot_named(name) or as_user.create_snapshot(device.volume_id, name)
         while snapshot.status == "creating":
             run.wait(self._cell.conf.conductor.volume_poll_interval)
             snapshot = volumes.snapshot(snapshot.id)
@@ -113,10 +116,21 @@ class VolumeImage(Kind):
         self._cell = cell
         self.steps = [Snapshots(cell), Activate(cell)]
 
+    def finished(self, run: Run, connection: Connection) -> None:
+        _forget_token(run, connection)
+
+    def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        _forget_token(run, connection)
+
     def preempted(self, run: Run, connection: Connection) -> None:
+        _forget_token(run, connection)
         server = self._cell.servers.get(connection, run.subject)
         names = [_name(run, device) for device in _volumes(server)]
         self.engine.create(connection, DISCARD, run.payload["image"]["id"], {"snapshots": names})
+
+
+def _forget_token(run: Run, connection: Connection) -> None:
+    conceal(connection, operation_tables, run, "token")
 
 
 def _volumes(server: Server) -> list[BlockDevice]:

@@ -28,8 +28,11 @@ class ServerImageServicer(server_image_pb2_grpc.ServerImageServiceServicer):
     ) -> pb.CreateServerImageResponse:
         server = self._server(request.id)
         image = self._image(server, "snapshot", request.name, request.metadata)
-        action = actions.CREATE_IMAGE if server.image.id else actions.CREATE_VOLUME_IMAGE
-        operation = self._begin.action(action, server.id, {"image": image})
+        if server.image.id:
+            operation = self._begin.action(actions.CREATE_IMAGE, server.id, {"image": image})
+        else:
+            payload = {"image": image, "token": request.user_token}
+            operation = self._begin.action(actions.CREATE_VOLUME_IMAGE, server.id, payload)
         self._record(operation, image)
         return pb.CreateServerImageResponse(image_id=image["id"])
 

@@ -38,12 +38,14 @@ class Client:
         self._prefix = prefix
         self._headers = dict(headers or {})
         self._adapter: Any = None
-        self._token = ""
+        self._token = self._project_id = ""
 
-    def acting_for(self, token: str) -> Client:
-        """The same service, called with the rights of whoever has a token instead of the service's own."""
+    def acting_for(self, token: str, project_id: str) -> Client:
+        """The same service, called with the rights of whoever has a token for a project instead of the service's
+        own. Raises `errors.PermissionDenied` (EXTERNAL_FORBIDDEN) once the token is of no use any more; a service
+        that honours service tokens takes it longer than it lasts."""
         client = copy.copy(self)
-        client._token = token
+        client._token, client._project_id = token, project_id
         return client
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -86,10 +88,13 @@ class Client:
         headers = {**self._headers, **arguments.pop("headers", {})}
         if request_id:
             headers["X-Openstack-Request-Id"] = request_id
-        if self._token:
-            headers["X-Auth-Token"] = self._token
-            arguments["authenticated"] = False
+        # A token that is not good now will not be good later either; the service's own gets renewed.
+        final = False
         try:
+            if self._token:
+                headers.update(self._rights())
+                arguments.update(authenticated=False, endpoint_override=self._of_project())
+                final = True
             return self._connected().request(
                 self._prefix + path,
                 method,
@@ -97,13 +102,23 @@ class Client:
                 **arguments,
             )
         except exceptions.HttpError as error:
-            raise _typed(self._service_type, error) from error
+            raise _typed(self._service_type, error, final=final) from error
         except exceptions.ClientException as error:
             raise errors.Unavailable(
                 f"The {self._service_type} service cannot be reached: {error}",
                 reason="SERVICE_UNREACHABLE",
                 service=self._service_type,
             ) from error
+
+    def _rights(self) -> dict[str, str]:
+        return {"X-Auth-Token": self._token, "X-Service-Token": self._connected().get_token()}
+
+    def _of_project(self) -> str:
+        """The endpoint, which in some catalogs names the project of whoever looks."""
+        adapter = self._connected()
+        endpoint: str = adapter.get_endpoint() or ""
+        own = adapter.get_project_id()
+        return endpoint.replace(own, self._project_id) if own else endpoint
 
     def _connected(self) -> Any:
         if self._adapter is None:
@@ -148,7 +163,7 @@ def session(conf: cfg.ConfigOpts) -> Any:
         return _sessions[id(conf)]
 
 
-def _typed(service: str, error: Any) -> errors.Error:
+def _typed(service: str, error: Any, *, final: bool) -> errors.Error:
     status = int(error.http_status or 0)
     said = _words(error)
     facts = {"service": service, "http_status": str(status)}
@@ -157,7 +172,7 @@ def _typed(service: str, error: Any) -> errors.Error:
         return errors.NotFound(text, reason="EXTERNAL_NOT_FOUND", **facts)
     if status in (403, 413) and "quota" in said.lower():
         return errors.QuotaExceeded(text, reason="EXTERNAL_QUOTA_EXCEEDED", **facts)
-    if status == 403:
+    if status == 403 or (status == 401 and final):
         return errors.PermissionDenied(text, reason="EXTERNAL_FORBIDDEN", **facts)
     if status == 409:
         return errors.FailedPrecondition(text, reason="EXTERNAL_CONFLICT", **facts)

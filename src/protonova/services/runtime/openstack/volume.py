@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,15 @@ class Volumes:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._client = Client(conf, "block-storage", "cinder", "", headers=_ATTACHMENTS)
         self._reimaging = Client(conf, "block-storage", "cinder", "", headers=_REIMAGE)
+
+    def acting_for(self, token: str, project_id: str) -> Volumes:
+        """The same, but what is made belongs to the project of whoever has the token; without one it is the
+        service's own."""
+        if not token:
+            return self
+        acting = copy.copy(self)
+        acting._client = self._client.acting_for(token, project_id)
+        return acting
 
     def get(self, volume_id: str) -> Volume:
         """Raises `errors.NotFound`."""
