@@ -51,7 +51,7 @@ def of_image(image: Image) -> list[BlockDevice]:
 def merged(
     brought: Sequence[BlockDevice], wanted: Sequence[BlockDevice], suppressed: Collection[str]
 ) -> list[BlockDevice]:
-    """All disks. Where the image brings the one to boot from, a request that names the image as that means the same."""
+    """All disks. Where the image brings the one to boot from, to boot from the image means the same."""
     taken = {device.device_name for device in wanted if device.device_name} | set(suppressed)
     kept = [device for device in brought if not device.device_name or device.device_name not in taken]
     if any(booted(device) for device in kept):
