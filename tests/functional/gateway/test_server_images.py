@@ -23,7 +23,7 @@ def act(cloud, body: Any, *, version: str = "2.1", token: str = "member", **fiel
     [
         (
             {"createImage": {"name": "copy", "metadata": {"a": "b"}}},
-            pb.CreateServerImageRequest(name="copy", metadata={"a": "b"}),
+            pb.CreateServerImageRequest(name="copy", metadata={"a": "b"}, user_token="member"),
         ),
         (
             {"createBackup": {"name": "b", "backup_type": "daily", "rotation": "3"}},

@@ -99,7 +99,7 @@ def test_operations_of_one_subject_run_one_after_another(
 def test_another_replica_is_not_touched_while_its_lease_runs(
     world: Journeys, replicas: Callable[..., Engine]
 ) -> None:
-    holder, other = replicas(lease_seconds=0.6), replicas()
+    holder, other = replicas(lease_seconds=1.5), replicas()
     gate = Gate(holder, "pay")
     operation_id = world.begin(holder)
     assert gate.reached.wait(PATIENCE)
