@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 LEASE_SECONDS = 0.25
 POLL_SECONDS = 0.03
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 # How often replicas have died in `prove_killed` so far, in this process; the report tells of all processes.
 deaths_died = 0

@@ -65,7 +65,7 @@ config.register(
         ),
         cfg.FloatOpt(
             "lost_move_seconds",
-            default=300.0,
+            default=60.0,
             min=0.1,
             help="How long after a resize was charged its cell is asked whether it knows of it: longer than a call "
             "may be on its way.",
