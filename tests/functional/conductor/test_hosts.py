@@ -66,6 +66,17 @@ def hypervisors(cell: Conductor, **fields) -> list:
     return list(cell.hosts.ListHypervisors(pb.ListHypervisorsRequest(**fields)).hypervisors)
 
 
+def test_each_host_is_given_an_id_for_its_guests_that_lasts(cell: Conductor):
+    report = pb.HostReport(host="host1", node="host1", node_id=node_id("host1"))
+    request = pb.ReportHostsRequest(hosts=[report], unchanged_hosts=["host2"])
+    first = cell.hosts.ReportHosts(request).identities
+    assert set(first) == {"host1"}
+    assert first["host1"] == services(cell)["host1"].id
+    assert cell.hosts.ReportHosts(request).identities == first
+    request.hosts[0].host, request.hosts[0].node_id = "host3", node_id("host3")
+    assert cell.hosts.ReportHosts(request).identities["host3"] != first["host1"]
+
+
 def test_a_report_makes_a_host_known(cell: Conductor):
     service = services(cell)["host1"]
     assert service.binary == "nova-compute"

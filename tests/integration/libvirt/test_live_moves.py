@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,30 @@ def test_it_goes_on_running(hosts, guest, console, request):
     assert two.guest(guest.server_id).power_state is PowerState.RUNNING
     two.reboot(guest.server_id, hard=True)
     console(two, guest.server_id, r"tiny-init: boot 2 .*")
+
+
+@pytest.mark.parametrize("hosts", ["own"], indirect=True)
+def test_it_gets_another_name_where_its_own_is_taken(hosts, guest, order):
+    one, two = hosts
+    one.identify(["one"])
+    two.identify(["two"])
+    guest, other = (
+        replace(spec, image=None, root_gb=0, swap_mb=0, config_drive=False, nics=())
+        for spec in (guest, order())
+    )
+    one.spawn(guest)
+    two.spawn(replace(other, name=guest.name))
+    one.live_migrate(guest, two.host, prepared(one, two, guest), lambda _: None)
+    named = f"{guest.name}-{guest.server_id[:8]}"
+    assert two.live_finish(guest).name == named
+    one.destroy(guest.server_id)
+    assert two.reboot(guest.server_id, hard=True, spec=guest).name == named
+    two.destroy(guest.server_id)
+    # Back again, under the name its conductor has been told of.
+    two.spawn(replace(guest, name=named))
+    one.live_prepare(replace(guest, name=named), two.host, Storage.AS_IT_IS, two.live_facts(guest.server_id))
+    two.destroy(guest.server_id)
+    one.destroy(guest.server_id)
 
 
 @pytest.mark.parametrize("hosts", ["shared"], indirect=True)

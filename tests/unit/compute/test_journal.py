@@ -25,6 +25,16 @@ def test_a_first_call_has_no_outcome_and_a_repeat_gets_the_recorded_one(journal)
     assert journal.admit("server", fence(step="other")) is None
 
 
+def test_marks_of_a_host_are_kept_in_the_order_they_were_given(tmp_path):
+    first = Journal(tmp_path / "journal.sqlite")
+    for host, mark in (("one", "a"), ("two", "x"), ("one", "b"), ("one", "a")):
+        first.add_mark(host, mark)
+    first.close()
+    again = Journal(tmp_path / "journal.sqlite")
+    assert (again.marks("one"), again.marks("two"), again.marks("three")) == (["b", "a"], ["x"], [])
+    again.close()
+
+
 def test_an_overtaken_holder_is_refused_and_changes_nothing(journal):
     journal.admit("server", fence(generation=3))
     with pytest.raises(errors.FailedPrecondition) as refused:

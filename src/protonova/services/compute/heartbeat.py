@@ -19,6 +19,7 @@ import orjson
 from protonova.conductor.v1 import host_pb2, host_pb2_grpc
 from protonova.services.compute.device_providers import DeviceProviders
 from protonova.services.compute.hosts import Host, Hosts
+from protonova.services.compute.identity import Identities
 from protonova.services.compute.inventory import InventoryReporter
 from protonova.services.compute.pinning import Pinning
 from protonova.services.compute.virt import errors as virt_errors
@@ -40,6 +41,7 @@ class Heartbeat:
         inventory: InventoryReporter,
         pinning: Pinning,
         *,
+        identities: Identities,
         agent_target: str,
         availability_zone: str,
         interval: float,
@@ -52,6 +54,7 @@ class Heartbeat:
         self._cell = cell
         self._inventory = inventory
         self._pinning = pinning
+        self._identities = identities
         self._target = agent_target
         self._zone = availability_zone
         self._device_providers = device_providers
@@ -119,6 +122,7 @@ class Heartbeat:
                 changed.append(report)
         answer = self._cell.ReportHosts(host_pb2.ReportHostsRequest(hosts=changed, unchanged_hosts=unchanged))
         self._reported.update((report.host, report) for report in changed)
+        self._identities.take((report.host for report in changed), answer.identities)
         for name in answer.unknown_hosts:
             self._reported.pop(name, None)
         if answer.unknown_hosts:

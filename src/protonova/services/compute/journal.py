@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS passes (
     PRIMARY KEY (server_id, label)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS nodes (host TEXT PRIMARY KEY, node_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (number INTEGER PRIMARY KEY, host TEXT NOT NULL, mark TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS servers_by_age ON servers (seen_at);
 CREATE INDEX IF NOT EXISTS operations_by_age ON operations (seen_at);
 CREATE INDEX IF NOT EXISTS outcomes_by_age ON outcomes (seen_at);
@@ -118,6 +119,18 @@ class Journal:
             self._database.execute("INSERT OR IGNORE INTO nodes VALUES (?, ?)", (host, make()))
             row = self._database.execute("SELECT node_id FROM nodes WHERE host = ?", (host,)).fetchone()
         return str(row[0])
+
+    def marks(self, host: str) -> list[str]:
+        """What guests of a host were ever marked with, by order of the cell; the newest last."""
+        with self._lock:
+            rows = self._database.execute("SELECT mark FROM marks WHERE host = ? ORDER BY number", (host,))
+            return [str(row[0]) for row in rows]
+
+    def add_mark(self, host: str, mark: str) -> None:
+        """Makes it the newest."""
+        with self._lock, self._transaction():
+            self._database.execute("DELETE FROM marks WHERE host = ? AND mark = ?", (host, mark))
+            self._database.execute("INSERT INTO marks (host, mark) VALUES (?, ?)", (host, mark))
 
     def forget(self, older_than_seconds: float) -> int:
         """Drops what no living operation can ask for any more; returns how many records went."""

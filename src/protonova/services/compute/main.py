@@ -25,6 +25,7 @@ from protonova.services.compute.devices import OfferedDevices, read_specs
 from protonova.services.compute.guests import GuestServicer
 from protonova.services.compute.heartbeat import Heartbeat
 from protonova.services.compute.hosts import Hosts
+from protonova.services.compute.identity import Identities
 from protonova.services.compute.images import ImageServicer
 from protonova.services.compute.inventory import InventoryReporter
 from protonova.services.compute.journal import Journal
@@ -56,6 +57,7 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
     hosts = Hosts.load(
         names, journal.node_id, lambda name: virt.load(own.driver, conf, host=name, fetch=fetch)
     )
+    identities = Identities(hosts, journal)
     offered = OfferedDevices(read_specs(conf.pci.device_spec), in_placement=conf.pci.report_in_placement)
     for host in hosts:
         offered.look(host)
@@ -83,6 +85,7 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
         cell,
         orphan_seconds=own.orphan_confirm_seconds,
         orphan_action=own.running_deleted_instance_action,
+        is_told=identities.is_told,
         tidy=Leftovers(migration_pb2_grpc.MigrationServiceStub(to_cell)).tidy,
     )
 
@@ -110,6 +113,7 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
             cell,
             InventoryReporter(resource_provider_pb2_grpc.ResourceProviderServiceStub(placement)),
             pinning,
+            identities=identities,
             agent_target=own.advertise or f"{own.listen.rpartition(':')[0]}:{port}",
             availability_zone=own.availability_zone or conf.default_availability_zone,
             interval=own.report_interval,

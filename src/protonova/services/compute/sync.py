@@ -42,12 +42,15 @@ class GuestSync:
         *,
         orphan_seconds: float,
         orphan_action: str,
+        is_told: Callable[[str], bool] = lambda _: True,
         tidy: Callable[[Host], None] = lambda _: None,
     ) -> None:
         self._hosts = hosts
         self._cell = cell
         self._orphan_seconds = orphan_seconds
         self._orphan_action = orphan_action
+        # Whether a host knows who it is, and so which guests are its own.
+        self._is_told = is_told
         # Called for a host whenever all its guests are reported.
         self._tidy = tidy
         self._changed = threading.Condition()
@@ -128,6 +131,8 @@ class GuestSync:
         for start in range(0, len(reports), _BATCH):
             self._send(reports[start : start + _BATCH])
         for name in sorted(resync):
+            if not self._is_told(name):
+                raise errors.Unavailable(f"The cell has not said yet who {name} is.", reason="HOST_UNTOLD")
             host = self._hosts.get(name)
             states = host.driver.guests()
             self._send(

@@ -108,9 +108,9 @@ def test_the_root_device_is_told() -> None:
 def test_the_owner_is_read_back() -> None:
     xml = built(spec(display_name='<"evil"> \0 \ud800'))
     element = xml.find(f"metadata/{{{domain.METADATA}}}guest")
-    assert domain.owner_of(ET.tostring(element, encoding="unicode")) == "compute-1"
-    assert domain.owner_of("<guest><host>other</host></guest>") == "other"
-    assert domain.owner_of("<guest/>") == ""
+    assert domain.owner_of(ET.tostring(element, encoding="unicode")) == ("compute-1", "")
+    assert domain.owner_of("<guest><host>other</host><mark>m</mark></guest>") == ("other", "m")
+    assert domain.owner_of("<guest/>") == ("", "")
 
 
 def test_image_properties() -> None:

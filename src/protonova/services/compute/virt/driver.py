@@ -301,6 +301,11 @@ class Driver(abc.ABC):
 
     host: str
 
+    def identify(self, marks: Sequence[str]) -> None:
+        """Who this host is: guests are marked with the last of these from now on, and those that carry any of them
+        are this driver's. Of no concern to a driver whose guests can be nobody else's."""
+        return
+
     @abc.abstractmethod
     def spawn(
         self,

@@ -55,6 +55,16 @@ class Hosts:
         """Of all hosts, by name."""
         return {row.host: row.node_id for row in connection.execute(sa.select(hosts.c.host, hosts.c.node_id))}
 
+    def identities(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
+        """By host the id that marks its guests: nobody else's, for as long as the cell knows the host."""
+        found: dict[str, str] = {}
+        for chunk in _chunks(names):
+            rows = connection.execute(
+                sa.select(hosts.c.host, hosts.c.service_id).where(hosts.c.host.in_(chunk))
+            )
+            found.update((row.host, row.service_id) for row in rows)
+        return found
+
     def states(self, connection: Connection, node_ids: Sequence[str]) -> dict[str, HostState]:
         """By node id, as watchers are to see them."""
         found = {}

@@ -30,11 +30,13 @@ class HostServicer(host_pb2_grpc.HostServiceServicer):
     ) -> pb.ReportHostsResponse:
         hosts = self._cell.hosts
 
-        def take(connection: Connection) -> list[str]:
+        def take(connection: Connection) -> pb.ReportHostsResponse:
             hosts.take(connection, request.hosts)
-            return hosts.beat(connection, request.unchanged_hosts)
+            unknown = hosts.beat(connection, request.unchanged_hosts)
+            identities = hosts.identities(connection, [report.host for report in request.hosts])
+            return pb.ReportHostsResponse(unknown_hosts=unknown, identities=identities)
 
-        return pb.ReportHostsResponse(unknown_hosts=self._cell.db.write(take))
+        return self._cell.db.write(take)
 
     def ReportGuests(
         self, request: pb.ReportGuestsRequest, context: grpc.ServicerContext

@@ -1,7 +1,7 @@
 """The domain definition of a guest: a pure function of its layout and of what the host is.
 
-The definition carries our metadata element with the name of the agent's host. A domain without it, or with
-another host in it, is not ours and is never touched.
+The definition carries our metadata element with the name of the agent's host and the mark that its cell gave it. A
+domain without it, or with another host or another mark in it, is not ours and is never touched.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class HostFacts:
     serial: str = ""  # address and port of a serial console over the network
     run_as: str = ""
     has_uefi: bool = False
+    mark: str = ""  # of the host's cell; empty = nobody has given one
     shared_cpus: str = ""  # what guests without CPUs of their own run on; empty = all
 
 
@@ -138,6 +139,7 @@ def _metadata(root: ET.Element, spec: GuestSpec, host: HostFacts) -> None:
     guest = _add(_add(root, "metadata"), f"{{{METADATA}}}guest")
     for name, value in (
         ("host", host.host),
+        ("mark", host.mark),
         ("project", spec.project_id),
         ("user", spec.user_id),
         ("flavor", spec.flavor_name),
@@ -154,9 +156,10 @@ def _printable(text: str) -> str:
     )
 
 
-def owner_of(metadata: str) -> str:
-    """The host named in our metadata element, which libvirt hands out without its namespace."""
-    return ET.fromstring(metadata).findtext("{*}host", "")  # noqa: S314 - written by us, kept by libvirt
+def owner_of(metadata: str) -> tuple[str, str]:
+    """Host and mark named in our metadata element, which libvirt hands out without its namespace."""
+    element = ET.fromstring(metadata)  # noqa: S314 - written by us, kept by libvirt
+    return element.findtext("{*}host", ""), element.findtext("{*}mark", "")
 
 
 def _vcpus(root: ET.Element, spec: GuestSpec, host: HostFacts) -> None:

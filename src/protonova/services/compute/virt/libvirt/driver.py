@@ -48,6 +48,7 @@ from . import (
     image_ageing,
     mdevs,
     mediating,
+    naming,
     power,
     snapshot,
 )
@@ -95,6 +96,7 @@ class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
             )
         self._turns = Turns()
         self._ours: set[str] = set()
+        self._marks: tuple[str, ...] = ()
         # Guests that were paused so that their live migration comes to an end.
         self._forced: set[str] = set()
         self._guard = threading.Lock()
@@ -112,6 +114,10 @@ class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
     def close(self) -> None:
         self._watch.close()
         self._line.close()
+
+    def identify(self, marks: Sequence[str]) -> None:
+        self._marks = tuple(marks)
+        self.guests()  # learns anew which guests are ours
 
     # -- making and removing --------------------------------------------------------------------------------
 
@@ -343,20 +349,42 @@ class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
         self, layout: Layout, directory: GuestDirectory, booted: Layout | None = None, *, start: bool = True
     ) -> GuestState:
         """`layout` is what the guest is and is kept; `booted` is what runs, where that is something else."""
-        directory.save(layout)
         facts = dataclasses.replace(self._facts(), serial=self._serial_address())
-        definition = domain.build(booted or layout, facts, str(directory.console))
         with self._line.speaking() as connection, self._refusing():
             there = _lookup(connection, layout.spec.server_id)
             if there is not None and not self._is_ours(there):  # to define it would be to replace theirs
                 raise errors.HostRefuses(f"a guest {layout.spec.server_id} here belongs to somebody else")
             vgpus = mdevs.wanted(layout.spec.extra_specs)
             mediating.make(connection, layout.spec.server_id, vgpus, self.settings.mdev_types)
-            found = connection.defineXML(definition)
+            layout, found = self._define(connection, layout, booted, facts, directory)
             self._ours.add(layout.spec.server_id)
             if start and not found.isActive():
                 found.create()
         return self._made(found, layout)
+
+    def _define(
+        self,
+        connection: Any,
+        layout: Layout,
+        booted: Layout | None,
+        facts: domain.HostFacts,
+        directory: GuestDirectory,
+    ) -> tuple[Layout, Any]:
+        """The domain, and the layout under the name that it has: its own may be taken by a guest of others, and be
+        taken between the look and the definition."""
+        name = naming.free(connection, layout.spec)
+        while True:
+            layout = naming.renamed(layout, name)
+            directory.save(layout)
+            definition = domain.build(
+                naming.renamed(booted, name) if booted else layout, facts, str(directory.console)
+            )
+            try:
+                return layout, connection.defineXML(definition)
+            except libvirt.libvirtError:
+                if (other := naming.free(connection, layout.spec)) == name:
+                    raise
+                name = other
 
     def _made(self, found: Any, layout: Layout | None) -> GuestState:
         """The state of a guest, with what is known of it from its definition."""
@@ -401,9 +429,17 @@ class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
                 raise
             return False
-        ours = domain.owner_of(element) == self.host
+        server_id = candidate.UUIDString()
+        host, mark = domain.owner_of(element)
+        ours = host == self.host
+        if mark:
+            ours = ours and mark in self._marks
+        else:  # made before there were marks, or by a driver that has none: its files tell
+            ours = ours and GuestDirectory(self.settings.instances, server_id).path.exists()
         if ours:
-            self._ours.add(candidate.UUIDString())
+            self._ours.add(server_id)
+        else:
+            self._ours.discard(server_id)
         return ours
 
     def _exists(self, server_id: str) -> bool:
@@ -427,7 +463,8 @@ class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
             return self._known[1]
 
     def _facts(self) -> domain.HostFacts:
-        return capabilities.facts(self.host, self._capabilities(), self.settings)
+        facts = capabilities.facts(self.host, self._capabilities(), self.settings)
+        return dataclasses.replace(facts, mark=self._marks[-1] if self._marks else "")
 
 
 def _lookup(connection: Any, server_id: str) -> Any:

@@ -34,7 +34,7 @@ from protonova.services.compute.virt.driver import (
     quiet,
 )
 
-from . import disks, domain, power, qemu_img, travel
+from . import disks, domain, naming, power, qemu_img, travel
 from .images import Base
 from .layout import Aside, GuestDirectory, Layout
 
@@ -200,6 +200,7 @@ class MovingGuests(_Base):
         config = directory.config_drive.read_bytes() if directory.config_drive.exists() else b""
         sizes = {path.name: _size(path) for path in directory.local_disks()}
         facts = {
+            "name": found.name(),
             "version": version,
             "paused": paused,
             "mark": directory.mark(),
@@ -245,16 +246,21 @@ class MovingGuests(_Base):
                 local = disks.make(_keeping_documents(spec, directory), directory, base)
             directory.keep_paused(known["paused"])
             self._plug(spec)
-            layout = Layout(spec, local)
+            with self._line.speaking() as connection:
+                name = naming.free(connection, spec)
+            layout = naming.renamed(Layout(spec, local), name)
             if not shared:
                 directory.save(layout)
-            definition = domain.build(layout, self._facts(), str(directory.console))
+            # It goes by its old name until it is here.
+            leaving = naming.renamed(layout, known.get("name", "") or name)
+            definition = domain.build(leaving, self._facts(), str(directory.console))
         return json.dumps(
             {
                 "uri": self.settings.live_uri(),
                 "address": self.settings.live_address,
                 "copy": not shared and bool(known["sizes"]),
                 "definition": definition,
+                "name": name if name != leaving.spec.name else "",
             }
         ).encode()
 
@@ -461,6 +467,8 @@ def _parameters(ticket: dict[str, Any]) -> dict[str, Any]:
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: ticket["definition"],
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: ticket["definition"],
     }
+    if ticket.get("name"):
+        parameters[libvirt.VIR_MIGRATE_PARAM_DEST_NAME] = ticket["name"]
     if ticket["address"]:
         parameters[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://{ticket['address']}"
         if ticket["copy"]:
