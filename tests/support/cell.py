@@ -16,12 +16,14 @@ from protonova.conductor.v1 import (
     migration_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.services.runtime import errors
 from protonova.services.runtime.server import Server as RpcServer
 from tests.support.cell_moves import Moves
 from tests.support.cell_states import CellStates
 from tests.support.gates import Gates
+from tests.support.usage import CellUsages
 
 
 class Cell:
@@ -37,6 +39,7 @@ class Cell:
         self.prefetches: dict[str, host_pb2.PrefetchImagesRequest] = {}
         self.changes: list[tuple[str, bool]] = []
         self.moves = Moves(self.servers)
+        self.usage = CellUsages()
         self.changed = threading.Condition()
         self.asked: list[Message] = []
         self._conf = conf
@@ -48,6 +51,7 @@ class Cell:
         self._rpc = RpcServer(self._conf, f"cell-{self.name}", self._listen)
         self._rpc.add(server_pb2_grpc.add_ServerServiceServicer_to_server, _Servers(self, self._rpc))
         self._rpc.add(migration_pb2_grpc.add_MigrationServiceServicer_to_server, self.moves)
+        self._rpc.add(usage_pb2_grpc.add_UsageServiceServicer_to_server, self.usage)
         self._rpc.add(host_pb2_grpc.add_HostServiceServicer_to_server, _Hosts(self))
         self._listen = f"127.0.0.1:{self._rpc.start()}"
 

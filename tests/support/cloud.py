@@ -24,6 +24,7 @@ from protonova.api.v1 import (
     server_group_pb2_grpc,
     server_image_pb2_grpc,
     server_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.gateway import compute
 from protonova.gateway.app import Gateway
@@ -37,6 +38,7 @@ from tests.support.compute_moves import Migrations
 from tests.support.compute_rest import Aggregates, Hosts, Keypairs, Quotas, ServerGroups
 from tests.support.identity import OTHER_PROJECT, PROJECT, USER, TokenTable
 from tests.support.server_images import ServerImages
+from tests.support.usage import Usages
 
 REGISTRY = Registry(compute.RESOURCES)
 
@@ -56,6 +58,7 @@ class Cloud:
         self.devices = Devices(self.servers)
         self.consoles = Consoles(self.servers)
         self.server_images = ServerImages()
+        self.usage = Usages()
         self._server = Server(config.load(files=[]), "api", "127.0.0.1:0")
         self._server.add(flavor_pb2_grpc.add_FlavorServiceServicer_to_server, self.flavors)
         self._server.add(server_pb2_grpc.add_ServerServiceServicer_to_server, self.servers)
@@ -68,6 +71,7 @@ class Cloud:
         self._server.add(server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server, self.devices)
         self._server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, self.consoles)
         self._server.add(server_image_pb2_grpc.add_ServerImageServiceServicer_to_server, self.server_images)
+        self._server.add(usage_pb2_grpc.add_UsageServiceServicer_to_server, self.usage)
         self._server.start()
         overrides.setdefault("api__target", self._server.address)
         self.gateway = Gateway(config.load(files=[], **overrides), protect=TokenTable)
@@ -128,6 +132,7 @@ class Cloud:
             self.groups,
             self.aggregates,
             self.server_images,
+            self.usage,
         ):
             service.__init__()
         self.servers.__init__(self.flavors)

@@ -30,6 +30,7 @@ from protonova.conductor.v1 import (
     server_image_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.placement.v1 import allocation_pb2_grpc
 from protonova.scheduler.v1 import scheduler_pb2_grpc
@@ -157,6 +158,7 @@ class Conductor:
         self.consoles = console_pb2_grpc.ConsoleServiceStub(self._channel)
         self.images = server_image_pb2_grpc.ServerImageServiceStub(self._channel)
         self.migrations = migration_pb2_grpc.MigrationServiceStub(self._channel)
+        self.usage = usage_pb2_grpc.UsageServiceStub(self._channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self._channel)
         self.upkeep = upkeep_pb2_grpc.UpkeepServiceStub(self._channel)
         self.operations = operation_pb2_grpc.OperationServiceStub(self._channel)

@@ -20,6 +20,7 @@ from protonova.api.v1 import (
     server_group_pb2_grpc,
     server_image_pb2_grpc,
     server_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.placement.v1 import (
     allocation_pb2_grpc,
@@ -92,6 +93,10 @@ class Services:
     @cached_property
     def hosts(self) -> host_pb2_grpc.HostServiceStub:
         return host_pb2_grpc.HostServiceStub(self._api)
+
+    @cached_property
+    def usage(self) -> usage_pb2_grpc.UsageServiceStub:
+        return usage_pb2_grpc.UsageServiceStub(self._api)
 
     @cached_property
     def aggregates(self) -> aggregate_pb2_grpc.AggregateServiceStub:

@@ -45,5 +45,8 @@ def read(text: str, parameter: str) -> Timestamp:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     stamp = Timestamp()
-    stamp.FromDatetime(at.astimezone(UTC))
+    try:
+        stamp.FromDatetime(at.astimezone(UTC))
+    except OverflowError:
+        raise Fault(400, f"query.{parameter}: '{text}' is outside the calendar in UTC.") from None
     return stamp

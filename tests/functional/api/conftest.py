@@ -25,6 +25,7 @@ from protonova.api.v1 import (
     server_group_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.common.v1 import operation_pb2_grpc, upkeep_pb2_grpc
 from protonova.common.v1.flavor_pb2 import Flavor
@@ -57,6 +58,7 @@ class Api:
         self.moves = migration_pb2_grpc.MigrationServiceStub(self.channel)
         self.quotas = quota_pb2_grpc.QuotaServiceStub(self.channel)
         self.groups = server_group_pb2_grpc.ServerGroupServiceStub(self.channel)
+        self.usage = usage_pb2_grpc.UsageServiceStub(self.channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self.channel)
         self.aggregates = aggregate_pb2_grpc.AggregateServiceStub(self.channel)
         self.cells = cell_pb2_grpc.CellServiceStub(self.channel)

@@ -38,7 +38,9 @@ from protonova.gateway.compute import (
     server_tags,
     server_topology,
     servers,
+    simple_tenant_usage,
     unserved,
+    usage_audits,
     versions_resource,
     volume_attachments,
 )
@@ -80,6 +82,8 @@ _RESOURCES = (
     quotas.quota_sets,
     quotas.quota_classes,
     quotas.limits,
+    simple_tenant_usage.usage,
+    usage_audits.audits,
     availability_zones.zones,
     compute_services.services,
     hypervisors.hypervisors,

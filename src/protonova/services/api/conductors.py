@@ -10,7 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from protonova.conductor.v1 import host_pb2_grpc, migration_pb2_grpc, server_pb2, server_pb2_grpc
+from protonova.conductor.v1 import (
+    host_pb2_grpc,
+    migration_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
+    usage_pb2_grpc,
+)
 from protonova.services.runtime import channel, errors
 from protonova.services.runtime.config import Conf
 
@@ -29,6 +35,7 @@ class Conductor:
         self.servers = server_pb2_grpc.ServerServiceStub(self._channel)
         self.hosts = host_pb2_grpc.HostServiceStub(self._channel)
         self.migrations = migration_pb2_grpc.MigrationServiceStub(self._channel)
+        self.usage = usage_pb2_grpc.UsageServiceStub(self._channel)
         self._raw_get: Callable[..., bytes] = self._channel.unary_unary(
             f"{_SERVERS}/GetServer", request_serializer=server_pb2.GetServerRequest.SerializeToString
         )

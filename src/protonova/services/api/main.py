@@ -18,6 +18,7 @@ from protonova.api.v1 import (
     server_device_pb2_grpc,
     server_group_pb2_grpc,
     server_image_pb2_grpc,
+    usage_pb2_grpc,
 )
 from protonova.common.v1 import operation_pb2_grpc
 from protonova.services.api import builds, cells, options, server_service, tables
@@ -59,6 +60,7 @@ from protonova.services.api.server_device_service import ServerDeviceService
 from protonova.services.api.server_group_service import ServerGroupService
 from protonova.services.api.server_image_service import ServerImageService
 from protonova.services.api.server_service import ServerService
+from protonova.services.api.usage_service import UsageService
 from protonova.services.api.watching import Watching
 from protonova.services.runtime import config, feeds, migration, process
 from protonova.services.runtime.config import Conf
@@ -155,6 +157,9 @@ def build(conf: Conf, server: Server, sources: Sources | None = None) -> Engine:
     server.add(keypair_pb2_grpc.add_KeypairServiceServicer_to_server, KeypairService(db, limits))
     server.add(quota_pb2_grpc.add_QuotaServiceServicer_to_server, QuotaService(db, limits))
     server.add(server_group_pb2_grpc.add_ServerGroupServiceServicer_to_server, ServerGroupService(db, limits))
+    server.add(
+        usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageService(conf, db, directory, hosts, fan_out)
+    )
     server.add(
         host_pb2_grpc.add_HostServiceServicer_to_server,
         HostService(directory, hosts, changes, fan_out, timeout),

@@ -89,6 +89,12 @@ OPTIONS = [
         min=0.05,
         help="Seconds between two looks for softly deleted servers whose time is over.",
     ),
+    cfg.FloatOpt(
+        "usage_audit_check_interval",
+        default=60.0,
+        min=0.05,
+        help="Seconds between two looks whether hosts are to be audited (instance_usage_audit).",
+    ),
     cfg.BoolOpt(
         "delete_without_agent",
         default=True,
@@ -135,6 +141,11 @@ CELL_WIDE = [
         "shelved_poll_interval",
         default=3600,
         help="Seconds between two looks for shelved servers that are to leave; 0 = 60, negative = never.",
+    ),
+    cfg.BoolOpt(
+        "instance_usage_audit",
+        default=False,
+        help="Whether the servers of each host are counted at the end of each instance_usage_audit_period.",
     ),
     cfg.BoolOpt(
         "enable_new_services", default=True, help="Whether hosts that report for the first time get servers."

@@ -151,6 +151,20 @@ console_tokens = sa.Table(
     sa.Index("ix_console_tokens_server", "server_id"),
 )
 
+# That the servers of a host were counted over a period.
+usage_audits = sa.Table(
+    "usage_audits",
+    metadata,
+    sa.Column("host", text(255), primary_key=True),
+    sa.Column("period_begin", sa.BigInteger, primary_key=True),
+    sa.Column("period_end", sa.BigInteger, primary_key=True),
+    sa.Column("servers", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("message", text(255), nullable=False),
+    sa.Column("done_at", sa.BigInteger, nullable=False),
+    sa.Index("ix_usage_audits_period", "period_end", "period_begin"),
+)
+
 # A host with its hypervisor node and its compute service: one of each.
 hosts = sa.Table(
     "hosts",

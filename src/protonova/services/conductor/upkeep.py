@@ -15,6 +15,7 @@ from protonova.services.conductor.servers.purge import purge
 from protonova.services.conductor.servers.reclaim import Reclaimer
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.moves import Moves
+from protonova.services.conductor.usage import audits
 from protonova.services.runtime.upkeep import Upkeep, Work
 
 # Seconds, where an operator asks for the usual.
@@ -55,6 +56,12 @@ def upkeep(cell: Cell, beginnings: Beginnings, moves: Moves) -> Upkeep:
             "Forgets servers that were deleted keep_deleted_days ago, and what was done to them.",
             _PURGE if conf.keep_deleted_days else 0,
             lambda: purge(cell.db, conf.keep_deleted_days),
+        ),
+        Work(
+            "usage-audit",
+            "Counts the servers of each host over the last whole instance_usage_audit_period.",
+            own.usage_audit_check_interval if conf.instance_usage_audit else 0,
+            lambda: audits.audit(cell),
         ),
     )
 

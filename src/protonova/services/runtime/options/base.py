@@ -6,6 +6,8 @@ import socket
 
 from oslo_config import cfg
 
+from protonova.services.runtime.audit_period import FORM
+
 _DATABASE_URL = (
     "Database URL: sqlite:///<path>, postgresql+psycopg://user:password@host/name or "
     "mysql+pymysql://user:password@host/name."
@@ -55,6 +57,13 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             min=0,
             help="Days for which deleted servers, with all that was ever done to them, stay in the databases; then "
             "nobody can list them any more. 0 = for ever.",
+        ),
+        cfg.StrOpt(
+            "instance_usage_audit_period",
+            default="month",
+            regex=FORM,
+            help="Period of usage audits: hour, day, month or year (UTC), from an offset on: hour@MINUTE, "
+            "day@HOUR, month@DAY (at most 28), year@MONTH.",
         ),
         cfg.IntOpt("service_down_time", default=60, help="A heartbeat older than this (seconds) means down."),
         cfg.IntOpt("report_interval", default=10, min=1, help="Seconds between heartbeats."),

@@ -1,0 +1,1 @@
+"""What servers of the cell took, for those who account for it."""
