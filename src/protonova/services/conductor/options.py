@@ -90,6 +90,12 @@ OPTIONS = [
         help="Seconds between two looks for softly deleted servers whose time is over.",
     ),
     cfg.FloatOpt(
+        "rescue_check_interval",
+        default=60.0,
+        min=0.05,
+        help="Seconds between two looks for rescued servers whose time is over (rescue_timeout).",
+    ),
+    cfg.FloatOpt(
         "usage_audit_check_interval",
         default=60.0,
         min=0.05,
@@ -141,6 +147,24 @@ CELL_WIDE = [
         "shelved_poll_interval",
         default=3600,
         help="Seconds between two looks for shelved servers that are to leave; 0 = 60, negative = never.",
+    ),
+    cfg.IntOpt(
+        "rescue_timeout",
+        default=0,
+        min=0,
+        help="Seconds after which a rescued server is brought back by itself; 0 = never.",
+    ),
+    cfg.IntOpt(
+        "instance_build_timeout",
+        default=0,
+        min=0,
+        help="Seconds a build may take in its cell, all its hosts together, before it is undone and the server is "
+        "in ERROR; 0 = as long as its steps may take.",
+    ),
+    cfg.IntOpt(
+        "heal_instance_info_cache_interval",
+        default=60,
+        help="Seconds between two looks whether the network info of some servers is old; 0 = 60, negative = never.",
     ),
     cfg.BoolOpt(
         "instance_usage_audit",

@@ -10,7 +10,8 @@ from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.hosts.sweeper import sweep
 from protonova.services.conductor.moves.confirmer import confirm_due
-from protonova.services.conductor.servers import shelved
+from protonova.services.conductor.servers import rescued, shelved
+from protonova.services.conductor.servers.healing import Healer
 from protonova.services.conductor.servers.purge import purge
 from protonova.services.conductor.servers.reclaim import Reclaimer
 from protonova.services.conductor.service.begin import Beginnings
@@ -26,6 +27,7 @@ _PURGE = 3600
 def upkeep(cell: Cell, beginnings: Beginnings, moves: Moves) -> Upkeep:
     conf, own = cell.conf, cell.conf.conductor
     reclaimer = Reclaimer(cell.db, cell.servers, conf.reclaim_instance_interval, beginnings.reclaim)
+    healer = Healer(cell, partial(beginnings.action, actions.REFRESH_NETWORK))
     return Upkeep(
         Work(
             "down-hosts",
@@ -58,12 +60,40 @@ def upkeep(cell: Cell, beginnings: Beginnings, moves: Moves) -> Upkeep:
             lambda: purge(cell.db, conf.keep_deleted_days),
         ),
         Work(
+            "rescued-servers",
+            "Brings back servers that were rescued longer than rescue_timeout ago.",
+            own.rescue_check_interval if conf.rescue_timeout > 0 else 0,
+            lambda: _bring_back(cell, beginnings),
+        ),
+        Work(
+            "network-info",
+            "Reads the network info of servers anew where the network service says something else.",
+            _heal_interval(conf),
+            healer.heal,
+        ),
+        Work(
             "usage-audit",
             "Counts the servers of each host over the last whole instance_usage_audit_period.",
             own.usage_audit_check_interval if conf.instance_usage_audit else 0,
             lambda: audits.audit(cell),
         ),
     )
+
+
+def _bring_back(cell: Cell, beginnings: Beginnings) -> int:
+    """None where the time of rescues is not limited, also when told to."""
+    if cell.conf.rescue_timeout <= 0:
+        return 0
+    return rescued.bring_back(
+        cell, lambda server_id, check: beginnings.action(actions.UNRESCUE, server_id, alter=check)
+    )
+
+
+def _heal_interval(conf: cfg.ConfigOpts) -> float:
+    """0 = only when told to."""
+    if conf.heal_instance_info_cache_interval < 0:
+        return 0
+    return float(conf.heal_instance_info_cache_interval or _USUAL_POLL)
 
 
 def _offload_interval(conf: cfg.ConfigOpts) -> float:

@@ -7,6 +7,7 @@ addresses the guest has now.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -54,6 +55,38 @@ class Change(Step):
             networks.lead_floating_ip(floating_id, *change[which])
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the network service says of a server's interfaces, by port, and the names of their groups."""
+
+    interfaces: dict[str, NetworkInterface]
+    groups: list[str]
+
+
+def as_told(cell: Cell, server: Server) -> Told:
+    """Of those interfaces that the network service has a port for."""
+    networks = cell.outside.networks
+    ports = {port.id: port for port in networks.ports_of(server.id)}
+    kept = [interface for interface in server.interfaces if interface.port_id in ports]
+    wanted = sorted({ports[interface.port_id].network_id for interface in kept})
+    found = {one.id: one for one in networks.networks(server.project_id, wanted)} if wanted else {}
+    floating = networks.floating_ips_of([interface.port_id for interface in kept])
+    interfaces: dict[str, NetworkInterface] = {}
+    for interface in kept:
+        port = ports[interface.port_id]
+        now = network.interface_of(
+            port,
+            found.get(port.network_id),
+            tag=interface.tag,
+            created=interface.created_for_server,
+            floating=floating,
+        )
+        if port.network_id not in found:
+            now.network_name, now.mtu = interface.network_name, interface.mtu
+        interfaces[port.id] = now
+    return Told(interfaces, list(network.group_names(cell, ports.values())))
+
+
 class Refresh(Step):
     """Interfaces whose port is gone stay as they are: the network service tells of that by an event of its own."""
 
@@ -64,36 +97,20 @@ class Refresh(Step):
         self._cell = cell
 
     def do(self, run: Run) -> Outcome:
-        cell, networks = self._cell, self._cell.outside.networks
+        cell = self._cell
         server = cell.db.read(lambda c: cell.servers.get(c, run.subject))
-        ports = {port.id: port for port in networks.ports_of(server.id)}
-        kept = [interface for interface in server.interfaces if interface.port_id in ports]
-        wanted = sorted({ports[interface.port_id].network_id for interface in kept})
-        found = {one.id: one for one in networks.networks(server.project_id, wanted)} if wanted else {}
-        floating = networks.floating_ips_of([interface.port_id for interface in kept])
-        groups = network.group_names(cell, ports.values())
-        fresh: dict[str, NetworkInterface] = {}
-        for interface in kept:
-            port = ports[interface.port_id]
-            now = network.interface_of(
-                port,
-                found.get(port.network_id),
-                tag=interface.tag,
-                created=interface.created_for_server,
-                floating=floating,
-            )
-            if port.network_id not in found:
-                now.network_name, now.mtu = interface.network_name, interface.mtu
-            fresh[port.id] = now
-            if _fixed(now) != _fixed(interface):
+        told = as_told(cell, server)
+        for interface in server.interfaces:
+            now = told.interfaces.get(interface.port_id)
+            if now is not None and _fixed(now) != _fixed(interface):
                 self._tell(run, server, now)
 
         def apply(connection: Connection) -> None:
             def alter(changed: Server) -> None:
                 for interface in changed.interfaces:
-                    if interface.port_id in fresh:
-                        interface.CopyFrom(fresh[interface.port_id])
-                changed.security_groups[:] = groups
+                    if interface.port_id in told.interfaces:
+                        interface.CopyFrom(told.interfaces[interface.port_id])
+                changed.security_groups[:] = told.groups
 
             cell.servers.change(connection, run.subject, alter)
 

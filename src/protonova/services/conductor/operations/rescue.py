@@ -48,6 +48,7 @@ class Rescuing(Step):
         def apply(connection: Connection) -> None:
             def alter(changed: Server) -> None:
                 changed.previous_vm_state = changed.vm_state
+                changed.rescued_at.CopyFrom(changed.updated_at)
                 actions.settle(RESCUE, changed, vm_state=RESCUE.after, power_state=guest.power_state)
 
             building.forget(connection, run.subject)

@@ -32,7 +32,7 @@ class Beginnings:
         patience = own.network_timeout + own.volume_timeout + own.spawn_timeout
         # An operation that takes longer than all its steps may is given up.
         self._deadlines = {
-            "create": patience * 2,
+            "create": float(cell.conf.instance_build_timeout) or patience * 2,
             "delete": own.cleanup_timeout * 2,
             "swap_volume": own.volume_swap_timeout * 2 + own.volume_timeout * 2,
             "resize": (patience + own.schedule_timeout) * 2 + 3600,
