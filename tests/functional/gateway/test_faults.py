@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from protonova.gateway.compute.gone import ROUTES as GONE
-from protonova.gateway.compute.unserved import ACTIONS, ROUTES
+from protonova.gateway.compute.unserved import ROUTES
 from protonova.gateway.versions import Window
 from protonova.services.runtime import errors
 
@@ -107,15 +107,6 @@ def test_what_is_not_served_says_so_within_its_window(cloud, route):
             fault(answer, 501, "notImplemented")
         else:
             fault(answer, 404, "itemNotFound")
-
-
-@pytest.mark.parametrize("row", ACTIONS, ids=lambda row: row[1])
-def test_actions_not_served_say_so(cloud, row):
-    path, action, versions = row
-    version = Window.parse(versions).ranges[0][0]
-    answer = cloud.call("POST", _filled(path), {action: {}}, version=f"2.{version}")
-    fault(answer, 501, "notImplemented")
-    assert action in answer.json["notImplemented"]["message"]
 
 
 def test_extensions(cloud):

@@ -168,3 +168,75 @@ def test_hypervisor_pages_and_patterns(cloud):
     assert cloud.get(f"/os-hypervisors?{pattern}=h1&limit=1", version="2.53", **ADMIN).status_code == 400
     assert cloud.get("/os-hypervisors?bogus=1", version="2.53", **ADMIN).status_code == 400
     assert cloud.get("/os-hypervisors?marker=none", version="2.33", **ADMIN).status_code == 400
+
+
+def test_hosts_of_old_clients(cloud):
+    service = cloud.hosts.put("h1", availability_zone="one")
+    cloud.hosts.put("h2", disabled=True)
+    cloud.hosts.put("h3")
+    every = [
+        {"host_name": "h1", "service": "compute", "zone": "one"},
+        {"host_name": "h3", "service": "compute", "zone": "nova"},
+    ]
+    assert cloud.get("/os-hosts", **ADMIN).json == {"hosts": every}
+    assert cloud.get("/os-hosts?zone=one", version="2.42", **ADMIN).json == {"hosts": every[:1]}
+    assert cloud.get("/os-hosts").status_code == 403
+    assert cloud.get("/os-hosts", version="2.43", **ADMIN).status_code == 404
+    for project in ("a", "a", "b"):
+        cloud.put_server(host="h1", project_id=project)
+    cloud.put_server(host="h3", project_id="c")
+    flavor = cloud.flavors.flavors["1"]
+    shown = [each["resource"] for each in cloud.get("/os-hosts/h1", **ADMIN).json["host"]]
+    assert [each["project"] for each in shown[:3]] == ["(total)", "(used_now)", "(used_max)"]
+    assert shown[0] == {"host": "h1", "project": "(total)", "cpu": 8, "memory_mb": 8192, "disk_gb": 100}
+    assert (shown[1]["memory_mb"], shown[1]["disk_gb"]) == (1024, 10)
+    assert shown[2]["memory_mb"] == 3 * flavor.memory_mb
+    assert {each["project"]: each["cpu"] for each in shown[3:]} == {"a": 2 * flavor.vcpus, "b": flavor.vcpus}
+    assert cloud.get("/os-hosts/h9", **ADMIN).status_code == 404
+
+    def put(host="h1", **body):
+        return cloud.call("PUT", f"/os-hosts/{host}", body, **ADMIN)
+
+    assert put(status="Disable").json == {"host": "h1", "status": "disabled"}
+    assert service.disabled
+    assert put(status="enable").json == {"host": "h1", "status": "enabled"}
+    assert not service.disabled
+    for body in ({"maintenance_mode": "enable"}, {"status": "disable", "maintenance_mode": "enable"}):
+        assert put(**body).status_code == 501
+        assert not service.disabled
+    for body in (
+        {},
+        {"status": "down"},
+        {"status": True},
+        {"colour": "blue"},
+        {"status": "enable", "colour": 1},
+    ):
+        assert put(**body).status_code == 400
+    assert put("h9", status="enable").status_code == 404
+    assert cloud.call("PUT", "/os-hosts/h1", {"status": "enable"}).status_code == 403
+
+
+@pytest.mark.parametrize("word", ["reboot", "shutdown", "startup"])
+def test_hosts_are_not_switched(cloud, word):
+    cloud.hosts.put("h1")
+    assert cloud.get(f"/os-hosts/h1/{word}").status_code == 403
+    answer = cloud.get(f"/os-hosts/h1/{word}", **ADMIN)
+    assert (answer.status_code, list(answer.json)) == (501, ["notImplemented"])
+    assert cloud.get(f"/os-hosts/h9/{word}", **ADMIN).status_code == 404
+    assert cloud.get(f"/os-hosts/h1/{word}", version="2.43", **ADMIN).status_code == 404
+
+
+def test_bare_metal_nodes_are_another_services(cloud):
+    for path in ("/os-baremetal-nodes", "/os-baremetal-nodes/one"):
+        assert cloud.get(path).status_code == 403
+        assert cloud.get(path, **ADMIN).status_code == 501
+        assert cloud.get(path, version="2.36", **ADMIN).status_code == 404
+    for method, path, body in (
+        ("POST", "", {"node": {}}),
+        ("DELETE", "/one", None),
+        ("POST", "/one/action", {"add_interface": {"address": "00:00:00:00:00:01"}}),
+        ("POST", "/one/action", {"remove_interface": None}),
+    ):
+        answer = cloud.call(method, f"/os-baremetal-nodes{path}", body, **ADMIN)
+        assert (answer.status_code, list(answer.json)) == (400, ["badRequest"])
+        assert cloud.call(method, f"/os-baremetal-nodes{path}", body, version="2.36").status_code == 404

@@ -12,6 +12,7 @@ from protonova.gateway.compute import (
     flavor_extra_specs,
     flavors,
     gone,
+    hosts,
     hypervisors,
     instance_actions,
     keypairs,
@@ -44,7 +45,14 @@ from protonova.gateway.compute import (
     versions_resource,
     volume_attachments,
 )
-from protonova.gateway.compute.proxies import floating_ips, images, networks, security_groups, volumes
+from protonova.gateway.compute.proxies import (
+    baremetal,
+    floating_ips,
+    images,
+    networks,
+    security_groups,
+    volumes,
+)
 from protonova.gateway.compute.volumes_boot import volumes_boot
 
 _RESOURCES = (
@@ -87,11 +95,13 @@ _RESOURCES = (
     availability_zones.zones,
     compute_services.services,
     hypervisors.hypervisors,
+    hosts.hosts,
     aggregates.aggregates,
     extensions.extensions,
     images.images,
     images.metadata,
     networks.networks,
+    baremetal.nodes,
     networks.tenant_networks,
     floating_ips.floating_ips,
     floating_ips.pools,
