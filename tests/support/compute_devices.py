@@ -84,6 +84,20 @@ class Devices(server_device_pb2_grpc.ServerDeviceServiceServicer):
         self._enter(request)
         return pb.DetachVolumeResponse()
 
+    def SnapshotVolume(self, request, _):
+        self._assist(request)
+        return pb.SnapshotVolumeResponse()
+
+    def MergeVolume(self, request, _):
+        self._assist(request)
+        return pb.MergeVolumeResponse()
+
+    def _assist(self, request: Any) -> None:
+        self.requests.append(request)
+        name = type(request).__name__.removesuffix("Request")
+        if name in self.refuse:
+            raise self.refuse[name]
+
     def ListServerInterfaces(self, request, _):
         self._enter(request)
         return pb.ListServerInterfacesResponse(interfaces=self.interfaces.get(request.server_id, ()))

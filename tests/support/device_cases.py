@@ -16,6 +16,7 @@ from protonova.services.conductor import cell as cells
 from protonova.services.conductor.actions import Action
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations.addresses import ChangeAddresses
+from protonova.services.conductor.operations.assisted_snapshot import MergeVolume, SnapshotVolume
 from protonova.services.conductor.operations.attach_interface import AttachInterface
 from protonova.services.conductor.operations.attach_volume import AttachVolume
 from protonova.services.conductor.operations.delete import Delete
@@ -87,6 +88,8 @@ class DeviceCase:
                 AttachVolume,
                 DetachVolume,
                 SwapVolume,
+                SnapshotVolume,
+                MergeVolume,
                 AttachInterface,
                 DetachInterface,
                 ChangeAddresses,
@@ -239,6 +242,51 @@ class SwapVolumeCase(DetachVolumeCase):
         assert edges.volumes.attachments_of(subject.server) == {subject.thing: device.attachment_id}
         assert len(edges.devices.volumes[subject.server]) == 1
         assert subject.thing not in edges.devices.volumes[subject.server]
+
+
+class AssistedCase(DetachVolumeCase):
+    """Whatever the volume service was told last is what it stands by."""
+
+    done, failed = "creating", "error"
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        (device,) = server.block_devices
+        payload = {"device": device.id, "volume": thing, "snapshot": f"of-{thing}", "new_file": "top"}
+        return actions.SNAPSHOT_VOLUME, payload, None
+
+    def assert_done(self, operation_id: str) -> None:
+        self.assert_attached(operation_id)
+        subject = self.subjects[operation_id]
+        assert self.edges.volumes.told[f"of-{subject.thing}"] == self.done
+        self.assert_on_file(operation_id)
+
+    def assert_on_file(self, operation_id: str) -> None:
+        subject = self.subjects[operation_id]
+        assert self.edges.devices.files[subject.thing] == "top"
+        (device,) = self.record(operation_id).block_devices
+        assert device.connection["data"]["device_path"] == "top"
+
+    def assert_undone(self, operation_id: str) -> None:
+        subject = self.subjects[operation_id]
+        self.assert_attached(operation_id)
+        assert self.edges.volumes.told[f"of-{subject.thing}"] == self.failed
+
+
+class SnapshotVolumeCase(AssistedCase):
+    kind = "snapshot_volume"
+
+
+class MergeVolumeCase(AssistedCase):
+    kind = "merge_volume"
+    done, failed = "deleting", "error_deleting"
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        _, payload, _ = super().order(server, thing)
+        payload.update(file_to_merge="top", merge_target_file="base")
+        return actions.MERGE_VOLUME, payload, None
+
+    def assert_on_file(self, operation_id: str) -> None:
+        assert self.edges.devices.merged[self.subjects[operation_id].thing] == ("top", "base")
 
 
 class PortCase(DeviceCase):

@@ -18,6 +18,8 @@ class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
         self.volumes: dict[str, dict[str, str]] = defaultdict(dict)
         self.ports: dict[str, dict[str, list[str]]] = defaultdict(dict)
         self.sizes: dict[str, int] = {}
+        self.files: dict[str, str] = {}
+        self.merged: dict[str, tuple[str, str]] = {}
         self._guests = guests
 
     def AttachGuestVolume(self, request, context):
@@ -45,6 +47,24 @@ class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
         self._enter("ExtendGuestVolume", request, context)
         self.sizes[request.volume_id] = request.size_gb
         return pb.ExtendGuestVolumeResponse()
+
+    def SnapshotGuestVolume(self, request, context):
+        self._enter("SnapshotGuestVolume", request, context)
+        self._volume(request)
+        self.files[request.volume_id] = request.new_file
+        answer = pb.SnapshotGuestVolumeResponse()
+        answer.connection.update({"driver_volume_type": "file", "data": {"device_path": request.new_file}})
+        return self._leave("SnapshotGuestVolume", answer)
+
+    def MergeGuestVolume(self, request, context):
+        self._enter("MergeGuestVolume", request, context)
+        self._volume(request)
+        self.merged[request.volume_id] = (request.file_to_merge, request.merge_target_file)
+        return self._leave("MergeGuestVolume", pb.MergeGuestVolumeResponse())
+
+    def _volume(self, request):
+        if request.volume_id not in self.volumes[request.server_id]:
+            raise errors.FailedPrecondition("There is no such disk.", reason="DEVICE_NOT_FOUND")
 
     def AttachGuestInterface(self, request, context):
         self._enter("AttachGuestInterface", request, context)

@@ -22,6 +22,8 @@ class FakeVolumes:
         self.completed: set[str] = set()
         self.migrations: list[tuple[str, str, bool]] = []
         self.snapshots: dict[str, Snapshot] = {}
+        # What the snapshots that are made with our help were told last.
+        self.told: dict[str, str] = {}
         self.errors: dict[str, list[errors.Error]] = defaultdict(list)
         # Called when the named method has acted, before it answers.
         self.after: dict[str, Callable[[], object]] = {}
@@ -103,6 +105,10 @@ class FakeVolumes:
         made = Snapshot(str(uuid.uuid4()), "available", volume.size_gb, volume_id)
         self.made_with[name] = self.rights
         return self.snapshots.setdefault(name, made)
+
+    def tell_snapshot(self, snapshot_id: str, status: str) -> None:
+        self._enter("tell_snapshot")
+        self.told[snapshot_id] = status
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         self._enter("delete_snapshot")

@@ -56,6 +56,24 @@ def test_volumes(agent):
         agent.devices.DetachGuestVolume(detach)
 
 
+def test_files_of_volumes(agent):
+    attach = pb.AttachGuestVolumeRequest(**common("plug"), device=device(name="/dev/vdd"))
+    agent.devices.AttachGuestVolume(attach)
+    snapshot = pb.SnapshotGuestVolumeRequest(**common("take"), volume_id="one", new_file="top")
+    merge = pb.MergeGuestVolumeRequest(**common("merge"), volume_id="one", file_to_merge="top")
+    for _ in range(2):
+        assert not agent.devices.SnapshotGuestVolume(snapshot).connection.fields
+        agent.devices.MergeGuestVolume(merge)
+    snapshot.volume_id = merge.volume_id = "two"
+    for method, request in (
+        (agent.devices.SnapshotGuestVolume, snapshot),
+        (agent.devices.MergeGuestVolume, merge),
+    ):
+        with pytest.raises(errors.FailedPrecondition) as caught:
+            method(request)
+        assert caught.value.reason == "DEVICE_NOT_FOUND"
+
+
 def test_whoever_lost_the_operation_is_kept_out(agent):
     agent.devices.AttachGuestVolume(pb.AttachGuestVolumeRequest(**common("plug", 2), device=device()))
     with pytest.raises(errors.FailedPrecondition) as caught:

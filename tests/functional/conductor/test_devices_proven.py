@@ -19,6 +19,8 @@ REVERSIBLE = [
     cases.AttachNetworkCase,
     cases.DetachPortCase,
     cases.GroupCase,
+    cases.SnapshotVolumeCase,
+    cases.MergeVolumeCase,
 ]
 # What a swap has brought to its end stays: the volume service goes on with the new one.
 ALL = [*REVERSIBLE, cases.SwapVolumeCase]

@@ -11,6 +11,8 @@ from protonova.services.compute.virt import errors
 from protonova.services.compute.virt.driver import PowerState
 from tests.support.agent_process import Agent
 
+pytestmark = pytest.mark.libvirt
+
 SECONDS = 30
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protonova.gateway.compute import (
     aggregates,
+    assisted_snapshots,
     availability_zones,
     compute_services,
     consoles,
@@ -76,6 +77,7 @@ _RESOURCES = (
     server_topology.topology,
     instance_actions.actions,
     volume_attachments.volume_attachments,
+    assisted_snapshots.snapshots,
     server_interfaces.interfaces,
     server_security_groups.groups,
     server_addresses.addresses,

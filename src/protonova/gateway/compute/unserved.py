@@ -17,8 +17,6 @@ from protonova.gateway.versions import Window
 unserved = Resource("unserved")
 
 ROUTES = (
-    ("POST", "/os-assisted-volume-snapshots", "2.1-"),
-    ("DELETE", "/os-assisted-volume-snapshots/{snapshot_id}", "2.1-"),
     ("GET", "/servers/{server_id}/shares", "2.97-"),
     ("POST", "/servers/{server_id}/shares", "2.97-"),
     ("GET", "/servers/{server_id}/shares/{share_id}", "2.97-"),

@@ -142,7 +142,7 @@ def build(conf: Conf, server: Server, sources: Sources | None = None) -> Engine:
     server.add(server_service.add_to_server, servers)
     server.add(
         server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server,
-        ServerDeviceService(directory, places),
+        ServerDeviceService(directory, places, sources.volumes),
     )
     server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, ConsoleService(directory, places))
     server.add(

@@ -5,6 +5,7 @@ A server that no cell has yet has nothing plugged into it.
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from protonova.api.v1 import server_device_pb2_grpc
 from protonova.common.v1 import server_device_pb2 as common
 from protonova.conductor.v1 import server_device_pb2 as conductor_pb
 from protonova.services.api.cells import Cells
+from protonova.services.api.creation.volumes import VolumeSource
 from protonova.services.api.mappings import Mappings
 from protonova.services.api.relay import Relay, carried
 from protonova.services.runtime import context as contexts
@@ -26,14 +28,17 @@ _NO_HOST = common.SERVER_EVENT_RESULT_NO_HOST
 
 
 class ServerDeviceService(server_device_pb2_grpc.ServerDeviceServiceServicer):
-    def __init__(self, cells: Cells, places: Mappings) -> None:
+    def __init__(self, cells: Cells, places: Mappings, volumes: VolumeSource) -> None:
         self._places = places
+        self._volumes = volumes
         self.relay = Relay(cells, places)
 
     AttachVolume = carried("attach_volume")
     UpdateVolumeAttachment = carried("update volume attachment")
     SwapVolume = carried("swap_volume")
     DetachVolume = carried("detach_volume")
+    _snapshot = carried("volume_snapshot_create", method="SnapshotVolume")
+    _merge = carried("volume_snapshot_delete", method="MergeVolume")
     GetServerInterface = carried("show interface")
     AttachInterface = carried("attach_interface")
     DetachInterface = carried("detach_interface")
@@ -43,6 +48,46 @@ class ServerDeviceService(server_device_pb2_grpc.ServerDeviceServiceServicer):
     RemoveFixedAddress = carried("removeFixedIp")
     AddFloatingAddress = carried("addFloatingIp")
     RemoveFloatingAddress = carried("removeFloatingIp")
+
+    def SnapshotVolume(
+        self, request: pb.SnapshotVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.SnapshotVolumeResponse:
+        answer: pb.SnapshotVolumeResponse = self._assisted(self._snapshot, request, context)
+        return answer
+
+    def MergeVolume(
+        self, request: pb.MergeVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.MergeVolumeResponse:
+        answer: pb.MergeVolumeResponse = self._assisted(self._merge, request, context)
+        return answer
+
+    def _assisted(self, carry: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        # The volume service asks for servers of all projects.
+        with contexts.use(contexts.current().elevated(), contexts.remaining()):
+            request.server_id = request.server_id or self._holder(request.volume_id)
+            return carry(request, context)
+
+    def _holder(self, volume_id: str) -> str:
+        """The server that has a volume. Raises VOLUME_NOT_ATTACHED, VOLUME_UNUSABLE."""
+        try:
+            # Nothing else is asked of another service as part of a path.
+            volume = self._volumes.get(str(uuid.UUID(volume_id)))
+        except (errors.NotFound, errors.InvalidArgument, ValueError):
+            volume = None
+        if volume is None or not volume.server_ids:
+            raise errors.FailedPrecondition(
+                f"Volume {volume_id} is attached to no server.",
+                reason="VOLUME_NOT_ATTACHED",
+                volume_id=volume_id,
+            )
+        if volume.multiattach:
+            raise errors.InvalidArgument(
+                f"Volume {volume_id} is one for several servers.",
+                reason="VOLUME_UNUSABLE",
+                volume_id=volume_id,
+                cause="multiattach",
+            )
+        return volume.server_ids[0]
 
     def ListServerInterfaces(
         self, request: pb.ListServerInterfacesRequest, context: grpc.ServicerContext

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
+from google.protobuf import json_format
 
 from protonova.compute.v1 import guest_device_pb2 as pb
 from protonova.compute.v1 import guest_device_pb2_grpc
@@ -55,6 +56,24 @@ class GuestDeviceServicer(guest_device_pb2_grpc.GuestDeviceServiceServicer):
         with self._step(request.host, request.server_id, request.fence) as driver:
             driver.extend_volume(request.server_id, request.volume_id, request.size_gb)
         return pb.ExtendGuestVolumeResponse()
+
+    def SnapshotGuestVolume(
+        self, request: pb.SnapshotGuestVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.SnapshotGuestVolumeResponse:
+        with self._step(request.host, request.server_id, request.fence) as driver:
+            connection = driver.snapshot_volume(request.server_id, request.volume_id, request.new_file)
+        answer = pb.SnapshotGuestVolumeResponse()
+        json_format.ParseDict(dict(connection), answer.connection)
+        return answer
+
+    def MergeGuestVolume(
+        self, request: pb.MergeGuestVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.MergeGuestVolumeResponse:
+        with self._step(request.host, request.server_id, request.fence) as driver:
+            driver.merge_volume(
+                request.server_id, request.volume_id, request.file_to_merge, request.merge_target_file
+            )
+        return pb.MergeGuestVolumeResponse()
 
     def AttachGuestInterface(
         self, request: pb.AttachGuestInterfaceRequest, context: grpc.ServicerContext

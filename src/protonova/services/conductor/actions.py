@@ -244,6 +244,12 @@ ATTACH_VOLUME = Action("attach_volume", vm_states=_VOLUME_ATTACHABLE)
 DETACH_VOLUME = Action("detach_volume", vm_states=_VOLUME_ATTACHABLE, host=Host.UP_IF_SET)
 SWAP_VOLUME = Action("swap_volume", vm_states=vm("active", "paused", "resized"))
 UPDATE_ATTACHMENT = Action("updateVolumeAttachment", task_states=None, launched=False)
+SNAPSHOT_VOLUME = Action(
+    "", kind="snapshot_volume", word="volume_snapshot_create", vm_states=vm("active", "paused"), locked=True
+)
+MERGE_VOLUME = Action(
+    "", kind="merge_volume", word="volume_snapshot_delete", vm_states=vm("active", "paused"), locked=True
+)
 EXTEND_VOLUME = Action("extend_volume", task_states=None, locked=True, launched=False, host=Host.SET)
 ATTACH_SHARE = Action("attach_share", vm_states=vm("stopped"), locked=True)
 DETACH_SHARE = Action("detach_share", vm_states=vm("error", "stopped"), locked=True)

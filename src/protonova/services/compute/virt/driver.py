@@ -562,6 +562,20 @@ class Driver(abc.ABC):
         """Let the guest see that a volume has grown."""
 
     @abc.abstractmethod
+    def snapshot_volume(self, server_id: str, volume_id: str, new_file: str) -> Mapping[str, Any]:
+        """Have a running guest write to a new file, which is there beside the volume's own and stands on it.
+        Returns how the volume is connected to from now on; empty = as before. A guest that writes there already is
+        left alone. `GuestInWrongState` where it does not run, `VolumeUnacceptable` where the volume is no file."""
+
+    @abc.abstractmethod
+    def merge_volume(
+        self, server_id: str, volume_id: str, file_to_merge: str, merge_target_file: str
+    ) -> None:
+        """Merge files that a volume of a running guest stands on. Without a target, what lies above `file_to_merge`
+        (all, if that is empty) goes up into the file the guest writes to; with one, `file_to_merge` and what lies
+        between goes down into the target. What is merged already is fine. `VolumeMergeFailed` otherwise."""
+
+    @abc.abstractmethod
     def attach_interface(self, server_id: str, nic: NicSpec) -> None:
         """Plug a port in; one that is plugged in learns its addresses anew."""
 

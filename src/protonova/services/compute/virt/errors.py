@@ -159,6 +159,12 @@ class VolumeSwapFailed(DriverError):
     reason = "VOLUME_SWAP_FAILED"
 
 
+class VolumeMergeFailed(DriverError):
+    """Files under a volume could not be merged; the guest goes on as before."""
+
+    reason = "VOLUME_MERGE_FAILED"
+
+
 BY_NAME: dict[str, type[DriverError]] = {
     kind.__name__: kind
     for kind in (
@@ -185,5 +191,6 @@ BY_NAME: dict[str, type[DriverError]] = {
         DeviceNotFound,
         DeviceDetachFailed,
         VolumeSwapFailed,
+        VolumeMergeFailed,
     )
 }

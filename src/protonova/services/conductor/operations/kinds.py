@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from protonova.services.conductor.cell import Cell
-from protonova.services.conductor.operations import one_call, password, reboot, snapshot, start, stop
+from protonova.services.conductor.operations import (
+    assisted_snapshot,
+    one_call,
+    password,
+    reboot,
+    snapshot,
+    start,
+    stop,
+)
 from protonova.services.conductor.operations.addresses import ChangeAddresses, RefreshNetwork
 from protonova.services.conductor.operations.attach_interface import AttachInterface
 from protonova.services.conductor.operations.attach_volume import AttachVolume
@@ -67,5 +75,7 @@ def kinds(cell: Cell) -> list[Kind]:
         DetachVolume(cell),
         SwapVolume(cell),
         ExtendVolume(cell),
+        assisted_snapshot.SnapshotVolume(cell),
+        assisted_snapshot.MergeVolume(cell),
         PrefetchImages(cell),
     ]

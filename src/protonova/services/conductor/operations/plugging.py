@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from google.protobuf import json_format
+
 from protonova.common.v1.server_pb2 import BlockDevice, NetworkInterface
 from protonova.compute.v1 import guest_device_pb2 as pb
 from protonova.compute.v1.guest_device_pb2_grpc import GuestDeviceServiceStub
@@ -45,6 +47,23 @@ class Plugging:
         with self._agent() as (devices, common):
             request = pb.ExtendGuestVolumeRequest(**common, volume_id=volume_id, size_gb=size_gb)
             devices.ExtendGuestVolume(request, timeout=self._timeout)
+
+    def snapshot_volume(self, volume_id: str, new_file: str) -> dict[str, Any]:
+        """Returns how the volume is connected to from now on; empty = as before."""
+        with self._agent() as (devices, common):
+            request = pb.SnapshotGuestVolumeRequest(**common, volume_id=volume_id, new_file=new_file)
+            answer = devices.SnapshotGuestVolume(request, timeout=self._timeout)
+        return json_format.MessageToDict(answer.connection)
+
+    def merge_volume(self, volume_id: str, file_to_merge: str, merge_target_file: str) -> None:
+        with self._agent() as (devices, common):
+            request = pb.MergeGuestVolumeRequest(
+                **common,
+                volume_id=volume_id,
+                file_to_merge=file_to_merge,
+                merge_target_file=merge_target_file,
+            )
+            devices.MergeGuestVolume(request, timeout=self._timeout)
 
     def attach_interface(self, interface: NetworkInterface) -> None:
         with self._agent() as (devices, common):

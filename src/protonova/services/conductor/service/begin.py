@@ -35,6 +35,7 @@ class Beginnings:
             "create": float(cell.conf.instance_build_timeout) or patience * 2,
             "delete": own.cleanup_timeout * 2,
             "swap_volume": own.volume_swap_timeout * 2 + own.volume_timeout * 2,
+            "merge_volume": own.volume_swap_timeout * 2 + own.volume_timeout * 2,
             "resize": (patience + own.schedule_timeout) * 2 + 3600,
             "confirmResize": own.cleanup_timeout * 2,
             "revertResize": patience * 2 + 3600 + own.cleanup_timeout,

@@ -47,6 +47,18 @@ class ServerDeviceServicer(server_device_pb2_grpc.ServerDeviceServiceServicer):
         self._volumes.detach(request)
         return pb.DetachVolumeResponse()
 
+    def SnapshotVolume(
+        self, request: pb.SnapshotVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.SnapshotVolumeResponse:
+        self._volumes.snapshot(request)
+        return pb.SnapshotVolumeResponse()
+
+    def MergeVolume(
+        self, request: pb.MergeVolumeRequest, context: grpc.ServicerContext
+    ) -> pb.MergeVolumeResponse:
+        self._volumes.merge(request)
+        return pb.MergeVolumeResponse()
+
     # ---- interfaces
 
     def ListServerInterfaces(

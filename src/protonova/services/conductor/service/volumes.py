@@ -129,6 +129,33 @@ class VolumeAttachments:
 
         self._begin.action(actions.SWAP_VOLUME, server.id, payload, alter=alter)
 
+    def snapshot(self, request: pb.SnapshotVolumeRequest) -> None:
+        self._assist(actions.SNAPSHOT_VOLUME, request, {"new_file": request.new_file})
+
+    def merge(self, request: pb.MergeVolumeRequest) -> None:
+        files = {"file_to_merge": request.file_to_merge, "merge_target_file": request.merge_target_file}
+        self._assist(actions.MERGE_VOLUME, request, files)
+
+    def _assist(
+        self,
+        action: actions.Action,
+        request: pb.SnapshotVolumeRequest | pb.MergeVolumeRequest,
+        files: dict[str, str],
+    ) -> None:
+        payload = {**files, "volume": request.volume_id, "snapshot": request.snapshot_id}
+
+        def alter(changed: Server) -> dict[str, str]:
+            found = attached(changed, request.volume_id)
+            if not found.attachment_id:
+                raise errors.FailedPrecondition(
+                    f"Volume {request.volume_id} is not attached to server {changed.id} yet.",
+                    reason="VOLUME_NOT_ATTACHED",
+                    volume_id=request.volume_id,
+                )
+            return {**payload, "device": found.id}
+
+        self._begin.action(action, request.server_id, alter=alter)
+
     def update(self, request: pb.UpdateVolumeAttachmentRequest) -> None:
         cell, ctx = self._cell, context.current()
 

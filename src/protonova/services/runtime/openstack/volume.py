@@ -6,9 +6,11 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from oslo_config import cfg
 
+from protonova.services.runtime import errors
 from protonova.services.runtime.openstack.session import Client
 
 # The first microversion whose attachments are completed explicitly.
@@ -29,6 +31,8 @@ class Volume:
     image_properties: Mapping[str, str] = field(default_factory=dict)
     # Set by the volume service while it moves the volume elsewhere; empty = it does not.
     migration_status: str = ""
+    # Servers it is attached to.
+    server_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,18 @@ class Volumes:
             if value:
                 body[key] = value
         return _volume(self._client.post("/volumes", {"volume": body})["volume"])
+
+    def tell_snapshot(self, snapshot_id: str, status: str) -> None:
+        """How far a snapshot has come that the service makes with our help; one that is gone is fine."""
+        body: dict[str, Any] = {"status": status}
+        if status == "creating":
+            body["progress"] = "90%"
+        try:
+            self._client.post(
+                f"/snapshots/{quote(snapshot_id, safe='')}/action", {"os-update_snapshot_status": body}
+            )
+        except errors.NotFound:
+            return
 
     def delete(self, volume_id: str) -> None:
         """A volume that is gone is fine."""
@@ -197,4 +213,5 @@ def _volume(body: Mapping[str, Any]) -> Volume:
         project_id=body.get("os-vol-tenant-attr:tenant_id") or "",
         image_properties=body.get("volume_image_metadata") or {},
         migration_status=body.get("migration_status") or "",
+        server_ids=tuple(held["server_id"] for held in body.get("attachments") or ()),
     )

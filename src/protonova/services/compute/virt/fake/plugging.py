@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from protonova.services.compute.virt import errors
 from protonova.services.compute.virt.driver import Driver, GuestSpec, NicSpec, PowerState, VolumeDisk
@@ -60,6 +62,17 @@ class FakePlugging(Driver):
         with self._turns.take(server_id) as revoked:
             self._volume(self._called("extend_volume", server_id, revoked), volume_id)
 
+    def snapshot_volume(self, server_id: str, volume_id: str, new_file: str) -> Mapping[str, Any]:
+        with self._turns.take(server_id) as revoked:
+            self._running_with(self._called("snapshot_volume", server_id, revoked), volume_id)
+        return {}
+
+    def merge_volume(
+        self, server_id: str, volume_id: str, file_to_merge: str, merge_target_file: str
+    ) -> None:
+        with self._turns.take(server_id) as revoked:
+            self._running_with(self._called("merge_volume", server_id, revoked), volume_id)
+
     def attach_interface(self, server_id: str, nic: NicSpec) -> None:
         with self._turns.take(server_id) as revoked:
             record = self._called("attach_interface", server_id, revoked)
@@ -96,6 +109,11 @@ class FakePlugging(Driver):
         if volume_id not in record.volumes:
             raise errors.DeviceNotFound(f"guest {record.server_id} has no volume {volume_id}")
         return record.volumes[volume_id]
+
+    def _running_with(self, record: Record, volume_id: str) -> None:
+        self._volume(record, volume_id)
+        if record.power_state not in (PowerState.RUNNING, PowerState.PAUSED):
+            raise errors.GuestInWrongState(f"guest {record.server_id} does not run")
 
     def _take_out(self, call: str, record: Record, kind: str, device: str) -> None:
         if device not in getattr(record, kind):

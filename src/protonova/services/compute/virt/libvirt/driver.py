@@ -62,6 +62,7 @@ from .moves import MovingGuests
 from .network import FlatNetworks, bridge_name
 from .rebuild import Rebuilds
 from .settings import LibvirtSettings, qemu_user
+from .volume_files import VolumeFiles
 from .watch import Watch, power_state
 
 LOG = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ _NODE_DEVICES = (
 )
 
 
-class LibvirtDriver(MovingGuests, Rebuilds, HotPlug, Consoles):
+class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
     def __init__(self, host: str, settings: LibvirtSettings, fetch: ImageFetch) -> None:
         self.host = host
         self.settings = settings

@@ -97,7 +97,7 @@ class HotPlug(Driver):
             if held is None:
                 held = guest.device(find, live=False)
             bus = volume.disk_bus or _properties(guest).get("hw_disk_bus") or "virtio"
-            name = _target(held) if held is not None else _free_target(guest, bus, volume.device_name)
+            name = target_of(held) if held is not None else _free_target(guest, bus, volume.device_name)
             guest.plug(volume_element(volume, name, bus), find)
             kept = dataclasses.replace(volume, device_name=f"/dev/{name}")
             others = [disk for disk in guest.layout.spec.disks if disk.volume_id != volume.volume_id]
@@ -119,7 +119,7 @@ class HotPlug(Driver):
                 if any(disk.volume_id == new.volume_id for disk in guest.layout.spec.disks):
                     return
                 raise errors.DeviceNotFound(f"guest {server_id} runs with no volume {volume_id}")
-            name, target = _target(held), held.find("target")
+            name, target = target_of(held), held.find("target")
             bus = target.get("bus", "virtio") if target is not None else "virtio"
             element = volume_element(new, name, bus)
             if not _same_source(held, element):
@@ -141,7 +141,7 @@ class HotPlug(Driver):
             find = disk_of(guest.layout, volume_id)
             held = guest.device(find, live=True)
             if held is not None:
-                guest.found.blockResize(_target(held), size_gb << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+                guest.found.blockResize(target_of(held), size_gb << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
             elif guest.device(find, live=False) is None:
                 raise errors.DeviceNotFound(f"guest {server_id} has no volume {volume_id}")
 
@@ -238,7 +238,7 @@ def disk_of(layout: Layout, volume_id: str) -> Find:
 
     def find(devices: ET.Element) -> ET.Element | None:
         for disk in devices.iterfind("disk"):
-            if disk.findtext("serial") == volume_id or (name and _target(disk) == name):
+            if disk.findtext("serial") == volume_id or (name and target_of(disk) == name):
                 return disk
         return None
 
@@ -249,7 +249,7 @@ def named(name: str) -> Find:
     """Finds a disk by its name."""
 
     def find(devices: ET.Element) -> ET.Element | None:
-        return next((disk for disk in devices.iterfind("disk") if _target(disk) == name), None)
+        return next((disk for disk in devices.iterfind("disk") if target_of(disk) == name), None)
 
     return find
 
@@ -257,7 +257,7 @@ def named(name: str) -> Find:
 def card_of(port_id: str) -> Find:
     def find(devices: ET.Element) -> ET.Element | None:
         for card in devices.iterfind("interface"):
-            if _target(card) == domain.tap_name(port_id):
+            if target_of(card) == domain.tap_name(port_id):
                 return card
         return None
 
@@ -269,7 +269,7 @@ def _properties(guest: Plugged) -> Any:
     return image.properties if image else {}
 
 
-def _target(element: ET.Element) -> str:
+def target_of(element: ET.Element) -> str:
     target = element.find("target")
     return target.get("dev", "") if target is not None else ""
 
@@ -279,7 +279,7 @@ def _free_target(guest: Plugged, bus: str, wanted: str) -> str:
     if bus not in domain.DISK_BUSES:
         raise errors.HostRefuses(f"there is no disk bus {bus!r} here")
     used = {
-        _target(disk)
+        target_of(disk)
         for live in (True, False)
         if not live or guest.active
         for disk in guest.defined(live=live).iterfind("disk")
