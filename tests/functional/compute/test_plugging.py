@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import prometheus_client
 import pytest
 
-from protonova.common.v1 import server_pb2
+from protonova.common.v1 import server_pb2, upkeep_pb2, upkeep_pb2_grpc
 from protonova.compute.v1 import guest_device_pb2 as pb
 from protonova.compute.v1 import guest_device_pb2_grpc
 from protonova.services.compute.virt import errors as virt_errors
@@ -72,6 +73,25 @@ def test_files_of_volumes(agent):
         with pytest.raises(errors.FailedPrecondition) as caught:
             method(request)
         assert caught.value.reason == "DEVICE_NOT_FOUND"
+
+
+def test_volumes_are_measured(agent):
+    def measured() -> int:
+        upkeep = upkeep_pb2_grpc.UpkeepServiceStub(agent.channel)
+        return upkeep.RunUpkeep(upkeep_pb2.RunUpkeepRequest(name="volume-usage")).upkeep.last_count
+
+    def shown(name: str, volume_id: str) -> float | None:
+        labels = {"host": "one", "server_id": SERVER, "volume_id": volume_id, "direction": "read"}
+        return prometheus_client.REGISTRY.get_sample_value(f"protonova_volume_{name}", labels)
+
+    assert measured() == 0
+    attach = pb.AttachGuestVolumeRequest(**common("plug"), device=device(name="/dev/vdd"))
+    agent.devices.AttachGuestVolume(attach)
+    assert measured() == 1
+    assert (shown("bytes", "one"), shown("requests", "one")) == (0, 0)
+    agent.devices.DetachGuestVolume(pb.DetachGuestVolumeRequest(**common("unplug"), volume_id="one"))
+    assert measured() == 0
+    assert (shown("bytes", "one"), shown("requests", "one")) == (None, None)
 
 
 def test_whoever_lost_the_operation_is_kept_out(agent):

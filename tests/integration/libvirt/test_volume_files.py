@@ -71,6 +71,9 @@ def merge(scene, source: str, target: str = "") -> None:
 
 
 def test_files_come_and_go_while_the_guest_runs(scene):
+    (usage,) = (each for each in scene.driver.volume_usage() if each.server_id == scene.id)
+    assert usage.volume_id == VOLUME
+    assert (usage.read_requests > 0) == (usage.read_bytes > 0)
     assert chain(scene) == ["base"]
     overlay(scene, "one", "base", "raw")
     assert take(scene, "one") == "one"
@@ -108,6 +111,7 @@ def test_what_cannot_be_done_changes_nothing(scene):
     with pytest.raises(errors.DeviceNotFound):
         scene.driver.snapshot_volume(scene.id, "another", "one")
     scene.driver.power_off(scene.id, graceful=False)
+    assert scene.id not in {each.server_id for each in scene.driver.volume_usage()}
     with pytest.raises(errors.GuestInWrongState):
         scene.driver.snapshot_volume(scene.id, VOLUME, "one")
     with pytest.raises(errors.GuestInWrongState):

@@ -35,6 +35,7 @@ from protonova.services.compute.pinning import Pinning
 from protonova.services.compute.plugging import GuestDeviceServicer
 from protonova.services.compute.snapshots import GuestImageServicer
 from protonova.services.compute.sync import GuestSync
+from protonova.services.compute.volume_metrics import VolumeMetrics
 from protonova.services.runtime import config, errors, process
 from protonova.services.runtime.channel import connect
 from protonova.services.runtime.openstack.image import Images
@@ -43,6 +44,7 @@ from protonova.services.runtime.upkeep import Upkeep, Work
 
 config.register(options.GROUP, options.OPTIONS)
 config.register("image_cache", options.IMAGE_CACHE)
+config.register("DEFAULT", options.CELL_WIDE)
 _USUAL_IMAGE_INTERVAL = 2400
 
 
@@ -95,6 +97,12 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
             "Tells the cell of every guest of every host.",
             own.sync_power_state_interval,
             sync.report_all,
+        ),
+        Work(
+            "volume-usage",
+            "Measures what guests read from their volumes and write to them, for metrics.",
+            conf.volume_usage_poll_interval,
+            VolumeMetrics(hosts).measure,
         ),
         Work(
             "unused-images",

@@ -22,6 +22,16 @@ IMAGE_CACHE = [
     ),
 ]
 
+CELL_WIDE = [
+    cfg.IntOpt(
+        "volume_usage_poll_interval",
+        default=0,
+        min=0,
+        help="Seconds between two looks at what guests read from volumes and write to them, which metrics then "
+        "tell; 0 = only when told to.",
+    ),
+]
+
 OPTIONS = [
     cfg.ListOpt(
         "hosts",

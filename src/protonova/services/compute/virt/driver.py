@@ -43,6 +43,7 @@ __all__ = [
     "SnapshotFile",
     "Storage",
     "VolumeDisk",
+    "VolumeUsage",
     "never",
     "quiet",
 ]
@@ -288,6 +289,18 @@ class LiveProgress:
     disk_remaining: int = 0
 
 
+@dataclass(frozen=True)
+class VolumeUsage:
+    """What a guest has asked of a volume since it was started."""
+
+    server_id: str
+    volume_id: str
+    read_requests: int = 0
+    read_bytes: int = 0
+    write_requests: int = 0
+    write_bytes: int = 0
+
+
 class Storage(enum.Enum):
     """How the local disks of a guest get to the destination of a live migration."""
 
@@ -381,6 +394,11 @@ class Driver(abc.ABC):
         """What the host measures of itself, by name; `cpu.*.percent` since it was asked last. Nothing where the
         driver cannot tell."""
         return {}
+
+    def volume_usage(self) -> Sequence[VolumeUsage]:
+        """What running guests have read from their volumes and written to them; nothing where the driver cannot
+        tell."""
+        return ()
 
     @abc.abstractmethod
     def topology(self) -> HostTopology | None:

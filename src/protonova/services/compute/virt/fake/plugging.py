@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from protonova.services.compute.virt import errors
-from protonova.services.compute.virt.driver import Driver, GuestSpec, NicSpec, PowerState, VolumeDisk
+from protonova.services.compute.virt.driver import (
+    Driver,
+    GuestSpec,
+    NicSpec,
+    PowerState,
+    VolumeDisk,
+    VolumeUsage,
+)
 from protonova.services.compute.virt.turns import Revoked, Turns
 
 from .faults import FaultPlan
@@ -72,6 +79,15 @@ class FakePlugging(Driver):
     ) -> None:
         with self._turns.take(server_id) as revoked:
             self._running_with(self._called("merge_volume", server_id, revoked), volume_id)
+
+    def volume_usage(self) -> Sequence[VolumeUsage]:
+        """Fake guests read and write nothing."""
+        return [
+            VolumeUsage(state.server_id, volume_id)
+            for state in self.guests()
+            if state.power_state is PowerState.RUNNING
+            for volume_id in self._record(state.server_id).volumes
+        ]
 
     def attach_interface(self, server_id: str, nic: NicSpec) -> None:
         with self._turns.take(server_id) as revoked:

@@ -6,8 +6,9 @@ has done. A merge is a job of QEMU's: one that runs is joined, and it is over wh
 
 from __future__ import annotations
 
+import logging
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import libvirt
 
 from protonova.services.compute.virt import errors
-from protonova.services.compute.virt.driver import VolumeDisk
+from protonova.services.compute.virt.driver import PowerState, VolumeDisk, VolumeUsage
 
 from .hotplug import HotPlug, Plugged, disk_of, target_of
+
+LOG = logging.getLogger(__name__)
 
 _SNAPSHOT = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
@@ -44,6 +47,20 @@ class VolumeFiles(HotPlug):
             )
             guest.keep(disks=disks)
             return next((disk.connection for disk in disks if disk.volume_id == volume_id), {})
+
+    def volume_usage(self) -> Sequence[VolumeUsage]:
+        told: list[VolumeUsage] = []
+        for state in self.guests():
+            if state.power_state is not PowerState.RUNNING:
+                continue
+            try:
+                with self._line.speaking():
+                    told += _measured(self._plugged(state.server_id))
+            except errors.DriverError as error:
+                if error.transient:
+                    raise
+                LOG.info("The volumes of guest %s are not measured: %s", state.server_id, error)
+        return told
 
     def merge_volume(
         self, server_id: str, volume_id: str, file_to_merge: str, merge_target_file: str
@@ -81,6 +98,14 @@ class VolumeFiles(HotPlug):
         if held is None:
             raise errors.DeviceNotFound(f"guest {server_id} has no volume {volume_id}")
         return held
+
+
+def _measured(guest: Plugged) -> Iterator[VolumeUsage]:
+    for disk in guest.layout.spec.disks:
+        held = guest.device(disk_of(guest.layout, disk.volume_id), live=True)
+        if held is not None:
+            figures = guest.found.blockStats(target_of(held))[:4]
+            yield VolumeUsage(guest.layout.spec.server_id, disk.volume_id, *figures)
 
 
 def _begin(found: Any, name: str, source: Path | None, target: Path | None, files: list[Path]) -> None:
