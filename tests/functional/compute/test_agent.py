@@ -163,8 +163,11 @@ def test_a_guest_lives_from_spawn_to_destroy(running):
             timeout_seconds=5,
         )
         assert running.guests.RebootGuest(reboot).guest.power_state == server_pb2.POWER_STATE_RUNNING
-    console = guest_pb2.GetGuestConsoleOutputRequest(host="one", server_id=SERVER, length=1)
-    assert running.guests.GetGuestConsoleOutput(console).output.count(b"\n") == 1
+    for length in (0, 1, 3):
+        console = guest_pb2.GetGuestConsoleOutputRequest(host="one", server_id=SERVER, length=length)
+        output = running.guests.GetGuestConsoleOutput(console).output
+        assert len(output.split(b"\n")) == max(length, 1)
+        assert bool(output) is bool(length)
     destroy = guest_pb2.DestroyGuestRequest(host="one", server_id=SERVER, fence=fence("delete", "destroy"))
     running.guests.DestroyGuest(destroy)
     running.guests.DestroyGuest(destroy)
