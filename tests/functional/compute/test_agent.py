@@ -255,6 +255,7 @@ def test_hosts_tell_what_guests_they_take_and_what_was_asked_to_be_measured(tmp_
     assert {("x86_64", "qemu", "hvm"), ("x86_64", "kvm", "hvm")} <= guests
     assert host.host_ip == "127.0.0.1"
     assert "arch" in host.cpu_info
+    assert host.HasField("booted_at")
 
 
 def test_images_are_fetched_ahead(running):
