@@ -1,13 +1,22 @@
 #!/bin/bash
 # Run tempest, from PyPI, against the cloud in STATE_DIR if one runs there, else against one of its own:
 #   tempest.sh VENV        (TEMPEST=regular expression of tests; TEMPEST_REPORT=file, TITLE=section of it)
-# A cloud that runs already should have been started with --config tools/tempest-cloud.conf and two hosts.
+# With DRIVER=libvirt guests are real, and what wants to log in to them is run.
+# A cloud that runs already should have been started with --config tools/tempest-cloud.conf and two hosts, for real
+# guests with tools/tempest-guests.conf.
 set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 venv=${1:?virtual environment}
 home=$PWD/build/tempest-run tempest=$PWD/build/tempest
-chosen=${TEMPEST:-'^tempest\.api\.compute'}
-report=${TEMPEST_REPORT:-docs/conformance.md} title=${TITLE:-Compute API, simulated guests}
+driver=${DRIVER:-fake} report=${TEMPEST_REPORT:-docs/conformance.md} guest=()
+if [ "$driver" = fake ]; then
+    chosen='^tempest\.api\.compute' title='Compute API, simulated guests' workers=2
+else
+    # Projects' networks have the same addresses, so their guests come one after another.
+    chosen='^tempest\.scenario\.(test_minimum_basic|test_server_basic_ops|test_server_advanced_ops)'
+    title='Scenarios, real guests' workers=1
+fi
+chosen=${TEMPEST:-$chosen} title=${TITLE:-$title}
 
 python() { PYTHONPATH=src:. "$venv/bin/python" "$@"; }
 protonova() { python -m protonova.cli.main "$@"; }
@@ -18,6 +27,10 @@ if [ ! -x "$tempest/bin/tempest" ]; then
     "$tempest/bin/pip" install -q 'tempest>=40'
 fi
 mkdir -p "$home/locks"
+if [ "$driver" != fake ]; then
+    guest=("$home/guest/guest.qcow2")
+    tools/make-image.sh "${guest[0]}"
+fi
 
 state=${PROTONOVA_STATE_DIR:-}
 if [ -z "$state" ] || ! protonova status --state-dir "$state" >/dev/null 2>&1; then
@@ -26,11 +39,15 @@ if [ -z "$state" ] || ! protonova status --state-dir "$state" >/dev/null 2>&1; t
     rm -rf "$state"
     trap 'protonova down --state-dir "$state" >/dev/null' EXIT
     port=$(python -c 'from benchmarks.cloud import free_ports; print(free_ports())')
-    printf '[fake]\nfaults = %s\n' "$PWD/tools/tempest-faults.json" | cat tools/tempest-cloud.conf - >"$home/cloud.conf"
-    protonova up --detach --state-dir "$state" --base-port "${BASE_PORT:-$port}" --driver fake \
-        --computes 2 --config "$home/cloud.conf"
+    settings=tools/tempest-guests.conf computes=1
+    if [ "$driver" = fake ]; then
+        settings=$home/cloud.conf computes=2
+        printf '[fake]\nfaults = %s\n' "$PWD/tools/tempest-faults.json" | cat tools/tempest-cloud.conf - >"$settings"
+    fi
+    protonova up --detach --state-dir "$state" --base-port "${BASE_PORT:-$port}" --driver "$driver" \
+        --computes $computes --config "$settings"
 fi
-python tools/tempest_config.py "$state" "$home/tempest.conf"
+python tools/tempest_config.py "$state" "$home/tempest.conf" "${guest[@]}"
 
 export OS_TEST_TIMEOUT=300
 cd "$home"
@@ -43,7 +60,7 @@ top_dir=$(dirname "$package")
 group_regex=([^\.]*\.)*
 END
 "$tempest/bin/tempest" run --config-file "$home/tempest.conf" \
-    --concurrency 2 --regex "$chosen" --subunit >"$home/results.subunit" || true
+    --concurrency $workers --regex "$chosen" --subunit >"$home/results.subunit" || true
 "$tempest/bin/tempest" run --config-file "$home/tempest.conf" --regex "$chosen" --list-tests >"$home/listed"
 cd - >/dev/null
 version=$("$tempest/bin/pip" show tempest 2>/dev/null | sed -n 's/^Version: //p')

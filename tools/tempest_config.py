@@ -1,5 +1,6 @@
-"""Writes tempest's configuration for a running cloud: tempest_config.py STATE_DIR OUTPUT
+"""Writes tempest's configuration for a running cloud: tempest_config.py STATE_DIR OUTPUT [GUEST_IMAGE]
 
+With an image that boots, guests are real: tests log in to them, at their fixed addresses.
 The cloud is seeded first; what tempest needs beyond that (a second image, a public
 network, a volume type) is made here.
 """
@@ -10,6 +11,7 @@ import configparser
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from protonova.cli import blank_image
 from protonova.cli.commands.seed import clients
@@ -24,9 +26,10 @@ MULTIATTACH = "multiattach"
 
 
 def main() -> int:
-    state, output = StateDirectory.at(sys.argv[1]), Path(sys.argv[2])
+    state, output, *rest = StateDirectory.at(sys.argv[1]), *map(Path, sys.argv[2:])
+    guest = rest[0].resolve() if rest else None
     admin, member = clients(state)
-    seeds = Seeder(state, admin, member, print).seed()
+    seeds = Seeder(state, admin, member, print).seed(guest)
     flavors = {f["name"]: f["id"] for f in admin.get("compute", "/flavors")["flavors"]}
     public = _public_network(admin)
     sections = {
@@ -49,7 +52,7 @@ def main() -> int:
         "identity-feature-enabled": {"api_v2": False, "api_v3": True},
         "compute": {
             "image_ref": _with_scsi(admin, seeds.image),
-            "image_ref_alt": _second_image(admin),
+            "image_ref_alt": _second_image(admin, guest),
             "flavor_ref": flavors["m1.nano"],
             "flavor_ref_alt": flavors["m1.tiny"],
             "fixed_network_name": NETWORK,
@@ -80,6 +83,8 @@ def main() -> int:
         "volume-feature-enabled": {"backup": False, "extend_attached_volume": True},
         "enforce_scope": {"nova": True},
     }
+    for name, values in _of_real_guests(guest, flavors).items() if guest else ():
+        sections[name] = {**sections.get(name, {}), **values}
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({name: {k: str(v) for k, v in values.items()} for name, values in sections.items()})
     with output.open("w") as file:
@@ -110,6 +115,41 @@ _COMPUTE = {
     "volume_backed_live_migration": True,
     "volume_multiattach": True,
 }
+
+
+def _of_real_guests(image: Path, flavors: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """No packet is routed, so there is no public network: guests are on one network, whose bridge is on this
+    machine."""
+    return {
+        "auth": {"create_isolated_networks": False},
+        "compute": {
+            "flavor_ref": flavors["m1.tiny"],
+            "flavor_ref_alt": flavors["m1.small"],
+            "build_timeout": 300,
+        },
+        "compute-feature-enabled": {"metadata_service": False, "live_migration": False},
+        "network": {
+            "project_networks_reachable": True,
+            "public_network_id": "",
+            "floating_network_name": "",
+        },
+        "network-feature-enabled": {"floating_ips": False},
+        "validation": {
+            "run_validation": True,
+            "connect_method": "fixed",
+            "network_for_ssh": NETWORK,
+            "image_ssh_user": "root",
+            "image_alt_ssh_user": "root",
+            "ssh_timeout": 300,
+            "ping_timeout": 120,
+        },
+        "scenario": {
+            "img_file": image,
+            "img_disk_format": "qcow2",
+            "img_container_format": "bare",
+            "target_dir": "/root",
+        },
+    }
 
 
 def _hosts(admin: Rest) -> int:
@@ -149,7 +189,7 @@ def _with_scsi(admin: Rest, image: str) -> str:
     return image
 
 
-def _second_image(admin: Rest) -> str:
+def _second_image(admin: Rest, guest: Path | None) -> str:
     there = admin.get("image", "/images", name=SECOND_IMAGE)["images"]
     if there:
         return str(there[0]["id"])
@@ -160,7 +200,7 @@ def _second_image(admin: Rest) -> str:
         "visibility": "public",
     }
     made = admin.post("image", "/images", described)["id"]
-    admin.call("PUT", "image", f"/images/{made}/file", blank_image.qcow2())
+    admin.call("PUT", "image", f"/images/{made}/file", guest.read_bytes() if guest else blank_image.qcow2())
     return str(made)
 
 
