@@ -8,13 +8,15 @@ set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
 venv=${1:?virtual environment}
 home=$PWD/build/tempest-run tempest=$PWD/build/tempest
-driver=${DRIVER:-fake} report=${TEMPEST_REPORT:-docs/conformance.md} guest=()
+driver=${DRIVER:-fake}
+report=${TEMPEST_REPORT:-docs/conformance.md} guest=()
 if [ "$driver" = fake ]; then
-    chosen='^tempest\.api\.compute' title='Compute API, simulated guests' workers=2
+    chosen='^tempest\.api\.compute' title='Compute API, simulated guests' workers=2 seconds=600
 else
-    # Projects' networks have the same addresses, so their guests come one after another.
+    driver=libvirt
+    # Guests that are emulated have no time for each other.
     chosen='^tempest\.scenario\.(test_minimum_basic|test_server_basic_ops|test_server_advanced_ops)'
-    title='Scenarios, real guests' workers=1
+    title='Scenarios, real guests' workers=1 seconds=1800
 fi
 chosen=${TEMPEST:-$chosen} title=${TITLE:-$title}
 
@@ -49,7 +51,7 @@ if [ -z "$state" ] || ! protonova status --state-dir "$state" >/dev/null 2>&1; t
 fi
 python tools/tempest_config.py "$state" "$home/tempest.conf" "${guest[@]}"
 
-export OS_TEST_TIMEOUT=300
+export OS_TEST_TIMEOUT=$seconds
 cd "$home"
 package=$("$tempest/bin/python" -c 'import os, tempest; print(os.path.dirname(tempest.__file__))')
 # Tests of one class share what their class has made, so they stay together.

@@ -94,7 +94,7 @@ def test_how_long_a_host_has_been_running(cell: Conductor):
     report = cell.host_report("host1")
     report.booted_at.FromDatetime(datetime.now(UTC) - timedelta(days=3, minutes=5, seconds=20))
     cell.hosts.ReportHosts(pb.ReportHostsRequest(hosts=[report]))
-    assert hypervisors(cell, id=node_id("host1"))[0].uptime.endswith(" up 3 days, 5 min")
+    assert hypervisors(cell, id=node_id("host1"))[0].uptime.partition(" up ")[2].startswith("3 days, ")
     assert hypervisors(cell, id=node_id("host2"))[0].uptime == ""
 
 
