@@ -42,7 +42,7 @@ if [ -z "$state" ] || ! protonova status --state-dir "$state" >/dev/null 2>&1; t
     protonova down --state-dir "$state" >/dev/null
     rm -rf "$state"
     trap 'protonova down --state-dir "$state" >/dev/null' EXIT
-    port=$(python -c 'from benchmarks.cloud import free_ports; print(free_ports())')
+    port=$(python -c 'from benchmarks.cloud import ports; print(ports().__enter__())')
     settings=tools/tempest-guests.conf computes=1
     if [ "$driver" = fake ]; then
         settings=$home/cloud.conf computes=2
