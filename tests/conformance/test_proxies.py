@@ -72,6 +72,12 @@ def test_security_groups(demo: Rest, other: Rest) -> None:
     demo.call("POST", "/os-security-group-rules", {"security_group_rule": rule}, **VERSION).fault(400)
     assert demo.call("DELETE", f"/os-security-group-rules/{let_in['id']}", **VERSION).status == 202
     demo.call("DELETE", f"/os-security-group-rules/{let_in['id']}", **VERSION).fault(404)
+    for blank in ("", "  "):
+        body = {"security_group": {"name": blank, "description": ""}}
+        demo.call("PUT", path, body, **VERSION).fault(400)
+    spaced = {"security_group": {"name": " to and fro ", "description": " "}}
+    shown = demo.call("PUT", path, spaced, **VERSION).json["security_group"]
+    assert (shown["name"], shown["description"]) == (" to and fro ", " ")
     renamed = {"name": "again", "description": ""}
     assert (
         demo.call("PUT", path, {"security_group": renamed}, **VERSION).json["security_group"]["name"]

@@ -157,6 +157,8 @@ def test_services_and_hypervisors(admin: Rest) -> None:
         assert all(set(entry) == at(HYPERVISOR, version) for entry in hypervisors), version
         one = admin.get(f"/os-hypervisors/{hypervisors[0]['id']}", version=version)["hypervisor"]
         assert set(one) == at(HYPERVISOR, version)
+        if _number(version) >= 88:
+            assert " up " in one["uptime"]
         if _number(version) < 88:
             sums = admin.get("/os-hypervisors/statistics", version=version)["hypervisor_statistics"]
             assert set(sums) == at(CAPACITIES, version) - {"cpu_info"} | {"count"}

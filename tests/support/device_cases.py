@@ -204,6 +204,22 @@ class AttachVolumeCase(VolumeCase):
     assert_undone = VolumeCase.assert_free
 
 
+class AttachShelvedCase(AttachVolumeCase):
+    """To a server that is on no host."""
+
+    def prepare(self, server: Server) -> str:
+        server.vm_state, server.host, server.node = VmState.VM_STATE_SHELVED_OFFLOADED, "", ""
+        del self.edges.guests.guests[HOST, server.id]
+        return super().prepare(server)
+
+    def assert_done(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        (device,) = self.record(operation_id).block_devices
+        assert edges.volumes.attachments_of(subject.server) == {subject.thing: device.attachment_id}
+        assert (edges.volumes.status(subject.thing), edges.volumes.connected) == ("in-use", {})
+        assert not edges.devices.volumes[subject.server]
+
+
 class DetachVolumeCase(VolumeCase):
     kind = "detach_volume"
 

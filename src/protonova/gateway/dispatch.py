@@ -51,6 +51,8 @@ class Dispatcher:
 
     api: Api
     json_types = frozenset(("application/json", "text/plain", ""))
+    # Whether a path with a slash behind it is another path.
+    strict_slashes = False
     largest_body = bodies.MOST
 
     def __init__(self, conf: Any, registry: Registry, policy: Enforcer, services: Services) -> None:
@@ -62,7 +64,7 @@ class Dispatcher:
     def flask(self, name: str) -> flask.Flask:
         """The WSGI application: one rule for each path, all methods of which come here."""
         app = flask.Flask(name, static_folder=None)
-        app.url_map.strict_slashes = False
+        app.url_map.strict_slashes = self.strict_slashes
         app.url_map.merge_slashes = False
         for path, route in self.registry.routes.items():
             app.add_url_rule(

@@ -71,6 +71,8 @@ class Front:
     ) -> Iterable[bytes]:
         if tail.endswith(".json"):
             tail = _without_suffix(tail)
+        if version == "v2":
+            tail = tail.removesuffix("/")  # its clients have always been free to write one
         collection, _, below = tail.partition("/")
         if collection not in self._collections and below:
             second = below.partition("/")[0]

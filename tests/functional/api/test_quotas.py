@@ -5,6 +5,9 @@ import pytest
 from protonova.api.v1 import quota_pb2 as pb
 from protonova.services.runtime import errors
 
+# What the network service counts today.
+OTHERS = ("fixed_ips", "floating_ips", "security_groups", "security_group_rules")
+
 
 def limits(region, **fields):
     lines = region.api.quotas.GetQuota(pb.GetQuotaRequest(**{"project_id": "project", **fields})).lines
@@ -29,6 +32,7 @@ def test_the_configuration_gives_the_defaults(region):
         "injected_files": 5,
         "injected_file_content_bytes": 10240,
         "injected_file_path_bytes": 255,
+        **dict.fromkeys(OTHERS, -1),
     }
 
 
@@ -78,6 +82,15 @@ def test_limits_that_cannot_be_set(region, wanted, user_id, cause):
         update(region, user_id=user_id, **wanted)
     assert (raised.value.reason, raised.value.facts["cause"]) == ("QUOTA_INVALID", cause)
     assert raised.value.facts["resource"] in wanted
+
+
+@pytest.mark.parametrize("resource", OTHERS)
+def test_limits_of_what_others_count_are_kept(region, resource):
+    classes = pb.UpdateQuotaClassRequest(name="default", limits={resource: 99})
+    assert region.api.quotas.UpdateQuotaClass(classes).limits[resource] == 99
+    assert limits(region)[resource] == 99
+    update(region, **{resource: 7})
+    assert (limits(region)[resource], limits(region, defaults=True)[resource]) == (7, 99)
 
 
 def test_a_limit_can_be_forced_below_what_is_used(region):

@@ -214,6 +214,15 @@ def test_virtual_size_of_qcow2(demo: Connection, name: str) -> None:
     assert demo.image.get_image(image).virtual_size == 5 * 2**30
 
 
+def test_no_tasks_work_on_an_image(
+    demo: Connection, new_project: Callable[..., Connection], name: str
+) -> None:
+    base = demo.session.get_endpoint(service_type="image")
+    path = f"{base}/v2/images/{uploaded(demo, name, visibility='private')}/tasks"
+    assert demo.session.get(path).json() == {"tasks": []}
+    assert new_project().session.get(path, raise_exc=False).status_code == 404
+
+
 def test_documents_of_the_api(companions: Companions, demo: Connection) -> None:
     assert companions.call("GET", "/image").status_code == 300
     assert companions.call("GET", "/image/versions").json()["versions"][0]["status"] == "CURRENT"

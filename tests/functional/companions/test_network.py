@@ -278,6 +278,10 @@ def test_security_groups_and_rules(mine: Connection, network: Any) -> None:
     rule = {"security_group_id": group.id, "direction": "ingress", "protocol": "tcp", "ethertype": "IPv4"}
     made = mine.network.create_security_group_rule(**rule, port_range_min=80, port_range_max=80)
     assert made.port_range_max == 80
+    within = mine.network.create_security_group_rule(**rule, remote_ip_prefix="10.2.3.124/24")
+    assert within.remote_ip_prefix == "10.2.3.124/24"
+    with pytest.raises(ConflictException):
+        mine.network.create_security_group_rule(**rule, remote_ip_prefix="10.2.3.0/24")
     with pytest.raises(ConflictException) as twice:
         mine.network.create_security_group_rule(**rule, port_range_min=80, port_range_max=80)
     assert kind_of(twice) == "SecurityGroupRuleExists"

@@ -141,7 +141,6 @@ def test_an_attachment_from_reserved_to_attached(companions: Companions, volumes
     refused = volumes.attach(ident, server="another")
     assert (refused.status_code, refused.json()["badRequest"]["code"]) == (400, 400)
     path = f"/attachments/{attachment['id']}"
-    assert volumes.call("POST", f"{path}/action", {"os-complete": {}}).status_code == 400
     connector = {"connector": {"host": "host1", "ip": "127.0.0.1", "mountpoint": "/dev/vdb"}}
     info = volumes.call("PUT", path, {"attachment": connector}).json()["attachment"]["connection_info"]
     assert info["driver_volume_type"] == "file"
@@ -168,6 +167,20 @@ def test_an_attachment_from_reserved_to_attached(companions: Companions, volumes
     assert volumes.call("DELETE", f"/attachments/{left[0]['id']}").json() == {"attachments": []}
     assert volumes.show(ident)["status"] == "available"
     assert volumes.call("GET", path).status_code == 404
+
+
+def test_an_attachment_that_is_complete_without_a_host(volumes: Volumes) -> None:
+    """As servers without a host have them."""
+    ident = volumes.make()
+    path = f"/attachments/{volumes.attach(ident).json()['attachment']['id']}"
+    assert volumes.call("POST", f"{path}/action", {"os-complete": {}}).status_code == 204
+    assert volumes.call("GET", path).json()["attachment"]["connection_info"] == {}
+    body = volumes.show(ident)
+    assert (body["status"], body["attachments"][0]["host_name"]) == ("in-use", None)
+    placed = volumes.attach(ident, connector={"host": "host1"}).json()["attachment"]
+    assert placed["connection_info"]["driver_volume_type"] == "file"
+    assert volumes.call("DELETE", path).status_code == 200
+    assert volumes.show(ident)["status"] == "attaching"
 
 
 def test_a_volume_for_several_servers(admin: Connection, volumes: Volumes, name: str) -> None:

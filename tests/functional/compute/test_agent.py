@@ -49,8 +49,11 @@ def test_a_guest_lives_from_spawn_to_destroy(running):
             timeout_seconds=5,
         )
         assert running.guests.RebootGuest(reboot).guest.power_state == server_pb2.POWER_STATE_RUNNING
-    console = guest_pb2.GetGuestConsoleOutputRequest(host="one", server_id=SERVER, length=1)
-    assert running.guests.GetGuestConsoleOutput(console).output.count(b"\n") == 1
+    for length in (0, 1, 3):
+        console = guest_pb2.GetGuestConsoleOutputRequest(host="one", server_id=SERVER, length=length)
+        output = running.guests.GetGuestConsoleOutput(console).output
+        assert len(output.split(b"\n")) == max(length, 1)
+        assert bool(output) is bool(length)
     destroy = guest_pb2.DestroyGuestRequest(host="one", server_id=SERVER, fence=fence("delete", "destroy"))
     running.guests.DestroyGuest(destroy)
     running.guests.DestroyGuest(destroy)
@@ -138,6 +141,7 @@ def test_hosts_tell_what_guests_they_take_and_what_was_asked_to_be_measured(tmp_
     assert {("x86_64", "qemu", "hvm"), ("x86_64", "kvm", "hvm")} <= guests
     assert host.host_ip == "127.0.0.1"
     assert "arch" in host.cpu_info
+    assert host.HasField("booted_at")
 
 
 def test_images_are_fetched_ahead(running):

@@ -14,6 +14,7 @@ from tests.support.device_cases import DeviceCase
 
 REVERSIBLE = [
     cases.AttachVolumeCase,
+    cases.AttachShelvedCase,
     cases.DetachVolumeCase,
     cases.AttachPortCase,
     cases.AttachNetworkCase,

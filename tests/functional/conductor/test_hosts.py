@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -98,6 +99,14 @@ def test_reporting_again_changes_no_identity(cell: Conductor):
     after = services(cell)["host1"]
     assert (after.id, after.number) == (before.id, before.number)
     assert hypervisors(cell, id=node_id("host1"))[0].vcpus == 64
+
+
+def test_how_long_a_host_has_been_running(cell: Conductor):
+    report = cell.host_report("host1")
+    report.booted_at.FromDatetime(datetime.now(UTC) - timedelta(days=3, minutes=5, seconds=20))
+    cell.hosts.ReportHosts(pb.ReportHostsRequest(hosts=[report]))
+    assert hypervisors(cell, id=node_id("host1"))[0].uptime.partition(" up ")[2].startswith("3 days, ")
+    assert hypervisors(cell, id=node_id("host2"))[0].uptime == ""
 
 
 def test_heartbeats_of_hosts_nobody_knows(cell: Conductor):

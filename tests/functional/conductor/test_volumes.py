@@ -152,7 +152,7 @@ def test_the_wrong_state(cell: Conductor, edges: Edges, state):
 
 
 def test_shelved_servers(cell: Conductor, edges: Edges):
-    """One on no host has the volume reserved; it is connected where the server goes."""
+    """One on no host has the volume in use; it is connected where the server goes."""
     server, volume = cell.boot(), edges.volumes.add()
     change(cell, server.id, vm_state=VmState.VM_STATE_SHELVED_OFFLOADED, host="", node="")
     with pytest.raises(errors.FailedPrecondition) as caught:
@@ -166,6 +166,7 @@ def test_shelved_servers(cell: Conductor, edges: Edges):
     (device,) = cell.get(server.id).block_devices
     assert edges.volumes.attachments[device.attachment_id] == (volume.id, server.id)
     assert edges.volumes.connected == {}
+    assert edges.volumes.status(volume.id) == "in-use"
     detach(cell, server, volume)
     cell.wait(server.id, lambda s: not s.block_devices)
     assert edges.volumes.attachments == {}

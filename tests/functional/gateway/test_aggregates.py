@@ -106,9 +106,10 @@ def test_actions_that_do_nothing(cloud, action, body):
     assert (shown["hosts"], shown["metadata"]) == ([], {})
 
 
-@pytest.mark.parametrize("number", ["9", "x", "-1", "1.5"])
-def test_numbers_of_no_aggregate(cloud, number):
-    code = 404 if number.isdigit() else 400
+@pytest.mark.parametrize(
+    ("number", "code"), [("9", 404), ("x", 400), ("-1", 404), ("-", 400), ("--1", 400), ("1.5", 400)]
+)
+def test_numbers_of_no_aggregate(cloud, number, code):
     put = {"aggregate": {"name": "x"}}
     images = {"cache": [{"id": IMAGE}]}
     path = f"/os-aggregates/{number}"

@@ -25,6 +25,8 @@ def fault(answer, code, element):
 def test_unknown_paths_and_methods(cloud):
     fault(cloud.get("/nothing"), 404, "itemNotFound")
     fault(cloud.get("/servers/a/b/c/d"), 404, "itemNotFound")
+    fault(cloud.get("/servers/"), 404, "itemNotFound")
+    fault(cloud.call("DELETE", f"/servers/{FAR}/"), 404, "itemNotFound")
     fault(cloud.call("DELETE", "/servers"), 404, "itemNotFound")
     fault(cloud.call("PATCH", "/servers"), 404, "itemNotFound")
     fault(

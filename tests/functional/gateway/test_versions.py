@@ -110,7 +110,9 @@ def test_project_in_path(cloud):
 
 @pytest.mark.parametrize("path", ["/flavors.json", "/flavors/.json", "/flavors/"])
 def test_json_suffix_and_trailing_slash(cloud, path):
-    assert cloud.call("GET", path, prefix="/v2.1" if path == "/flavors/" else "/v2").status_code == 200
+    assert cloud.call("GET", path, prefix="/v2").status_code == 200
+    if "/flavors/" in path:
+        assert cloud.call("GET", path).status_code == 404
 
 
 def test_json_suffix_is_text_in_free_names(cloud):

@@ -179,6 +179,8 @@ def it_is_counted(scene: Scene) -> None:
     (host,) = scene.admin.get("/os-hypervisors/detail", version="2.87")["hypervisors"]
     assert (host["hypervisor_type"], host["running_vms"], host["memory_mb_used"]) == ("QEMU", 1, 192)
     assert host["vcpus"] == os.cpu_count()
+    shown = scene.admin.get(f"/os-hypervisors/{host['id']}", version="2.88")["hypervisor"]
+    assert " up " in shown["uptime"]
 
 
 def stop_and_start(scene: Scene) -> None:

@@ -70,6 +70,14 @@ def show_image(ident: str) -> Response:
     return web.answer(read(lambda db: shown(db, visible(db, ident))))
 
 
+@blueprint.get("/v2/images/<ident>/tasks")
+def list_tasks(ident: str) -> Response:
+    """None ever: what is asked of an image is done when the answer comes."""
+    caller()
+    read(lambda db: visible(db, ident))
+    return web.answer({"tasks": []})
+
+
 @blueprint.patch("/v2/images/<ident>")
 def update_image(ident: str) -> Response:
     caller()

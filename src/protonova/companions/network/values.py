@@ -91,8 +91,10 @@ def cidr(name: str, value: Any) -> str:
 
 
 def ip_or_cidr(name: str, value: Any) -> str:
+    """An address, or one with a prefix: its host bits stay as they were given."""
     if isinstance(value, str) and "/" in value:
-        return cidr(name, value)
+        cidr(name, value)
+        return str(ipaddress.ip_interface(value))
     return ip(name, value)
 
 

@@ -182,8 +182,7 @@ def act_on_attachment(ident: str) -> Response:
 
     def work(db: sqlite3.Connection) -> None:
         row, _ = _attachment(db, ident)
-        if row["status"] == "reserved":
-            raise bad(f"Attachment {ident} has no connection yet.")
+        # A server that is on no host yet has its volumes in use, connected to nothing.
         if row["status"] != "attached":
             complete(db, row)
 

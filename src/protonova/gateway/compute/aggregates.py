@@ -92,7 +92,9 @@ IMAGES = Obj(Field("cache", Arr(_IMAGE, minItems=1, uniqueItems=True), required=
 
 def _number(request: Request) -> int:
     aggregate_id = request.args["aggregate_id"]
-    number = natural(aggregate_id)
+    number = natural(aggregate_id.removeprefix("-"))
+    if number is not None and aggregate_id.startswith("-"):
+        raise Fault(404, f"There is no aggregate {aggregate_id}.")
     if number is None:
         raise Fault(400, f"'{aggregate_id}' is not the number of an aggregate.")
     return number

@@ -20,6 +20,8 @@ class ComputeDispatcher(Dispatcher):
     """The Compute API, under /v2.1 and /v2."""
 
     api = COMPUTE
+    # `/servers/` is a server without an id, not the list.
+    strict_slashes = True
     json_types = frozenset(
         (
             "application/json",

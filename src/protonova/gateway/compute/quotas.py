@@ -45,8 +45,6 @@ class Quota:
     until: str | None = None
     class_until: str | None = None
     class_since: str | None = None
-    # Counted by other services today: accepted, unlimited, unused.
-    foreign: bool = False
 
 
 _FILES = "2.56"
@@ -61,12 +59,11 @@ QUOTAS = (
     Quota("injected_files", _FILES, _FILES),
     Quota("injected_file_content_bytes", _FILES, _FILES),
     Quota("injected_file_path_bytes", _FILES, _FILES),
-    Quota("fixed_ips", "2.35", "2.49", foreign=True),
-    Quota("floating_ips", "2.35", "2.49", foreign=True),
-    Quota("security_groups", "2.35", "2.49", foreign=True),
-    Quota("security_group_rules", "2.35", "2.49", foreign=True),
+    Quota("fixed_ips", "2.35", "2.49"),
+    Quota("floating_ips", "2.35", "2.49"),
+    Quota("security_groups", "2.35", "2.49"),
+    Quota("security_group_rules", "2.35", "2.49"),
 )
-_FOREIGN = frozenset(quota.name for quota in QUOTAS if quota.foreign)
 
 # Quotas by name, as getters read them.
 Lines = dict[str, api.QuotaLine]
@@ -142,9 +139,8 @@ def _project(request: Request, rule: str) -> str:
 
 
 def _given(body: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """The limits of a body that are ours to keep."""
     for name, value in body.items():
-        if name != "force" and name not in _FOREIGN:
+        if name != "force":
             yield name, int(value)
 
 

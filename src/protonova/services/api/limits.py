@@ -13,8 +13,9 @@ from sqlalchemy import Connection, bindparam, case, literal_column, or_, select,
 
 from protonova.services.api import tables
 
-# Resources, in the order they are told, with their option in the group [quota].
-OPTIONS: Mapping[str, str] = {
+# Resources, in the order they are told, with their option in the group [quota]. What other services count today has
+# none: its limits are kept for those who set them, and hold nobody back.
+OPTIONS: Mapping[str, str | None] = {
     "instances": "instances",
     "cores": "cores",
     "ram": "ram",
@@ -25,9 +26,14 @@ OPTIONS: Mapping[str, str] = {
     "injected_files": "injected_files",
     "injected_file_content_bytes": "injected_file_content_bytes",
     "injected_file_path_bytes": "injected_file_path_length",
+    "fixed_ips": None,
+    "floating_ips": None,
+    "security_groups": None,
+    "security_group_rules": None,
 }
 # Resources a project's users can be limited in one by one.
 PER_USER = frozenset({"instances", "cores", "ram", "key_pairs", "server_groups", "server_group_members"})
+PER_USER |= {resource for resource, option in OPTIONS.items() if option is None}
 DEFAULT_CLASS = "default"
 
 _quotas, _classes = tables.quotas, tables.quota_classes
@@ -74,4 +80,7 @@ class Limits:
         return project, {**project, **own}
 
     def _configured(self) -> dict[str, int]:
-        return {resource: int(self._conf.quota[option]) for resource, option in OPTIONS.items()}
+        return {
+            resource: -1 if option is None else int(self._conf.quota[option])
+            for resource, option in OPTIONS.items()
+        }

@@ -169,4 +169,5 @@ def _reboot(driver: Driver, request: guest_pb2.RebootGuestRequest) -> GuestState
 
 
 def _last_lines(output: bytes, count: int) -> bytes:
-    return b"\n".join(output.splitlines()[-count:]) + b"\n" if count > 0 else b""
+    """Parted by newlines as a reader will part them: none stands behind the last line."""
+    return b"\n".join(output.removesuffix(b"\n").split(b"\n")[-count:]) if count > 0 else b""

@@ -171,7 +171,7 @@ class Heartbeat:
             LOG.warning("The PCI devices of %s cannot be offered: %s", host.name, error)
 
     def _report(self, host: Host, facts: HostInventory) -> host_pb2.HostReport:
-        return host_pb2.HostReport(
+        report = host_pb2.HostReport(
             host=host.name,
             node=facts.hostname,
             node_id=host.node_id,
@@ -195,6 +195,9 @@ class Heartbeat:
             topology=self._pinning.topology(host),
             devices=self._pinning.devices(host),
         )
+        if facts.booted_at is not None:
+            report.booted_at.FromDatetime(facts.booted_at)
+        return report
 
     def _metrics(self, host: Host) -> dict[str, float]:
         """None, while they cannot be measured: a host is not down for want of them."""

@@ -189,6 +189,18 @@ def test_disks_that_are_not_shared(cell: Conductor, mover: Mover, edges: MovingE
     assert mover.wait(server.id, failed).host == "host1"
 
 
+@pytest.mark.parametrize("storage", ["SHARED", "COPY", "UNSPECIFIED"])
+def test_a_guest_that_has_all_on_volumes(cell: Conductor, mover: Mover, edges: MovingEdges, storage: str):
+    """There is no disk of the host's that would have to be shared or copied."""
+    build = full(edges, "host1")
+    build.server.ClearField("image")
+    build.server.flavor.root_gb = 0
+    server = cell.boot(build)
+    wanted = BlockMigration.Value(f"BLOCK_MIGRATION_{storage}")
+    mover.live(server.id, host="host2", block_migration=wanted, check_first=True)
+    devices_are_on(edges, mover.wait(server.id, on("host2")), "host2")
+
+
 @pytest.mark.parametrize("moment", ["queued", "copy"])
 def test_a_delete_finds_both_hosts(cell: Conductor, mover: Mover, edges: MovingEdges, moment: str):
     other = cell.boot() if moment == "queued" else None

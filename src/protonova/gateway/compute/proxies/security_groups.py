@@ -137,10 +137,9 @@ def show(request: Request) -> dict[str, Any]:
 
 def _given(request: Request) -> dict[str, Any]:
     body = request.body["security_group"]
-    name = body["name"].strip()
-    if not name:
+    if not body["name"].strip():
         raise Fault(400, "security_group.name: a security group needs a name.")
-    return {"security_group": {"name": name, "description": body["description"].strip()}}
+    return {"security_group": {"name": body["name"], "description": body["description"]}}
 
 
 @groups.post(PATH, until=LAST, policy=f"{RULES}:create", body=BODY, answer=ONE)

@@ -15,6 +15,7 @@ import abc
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 from protonova.common.v1.diagnostics_pb2 import ServerDiagnostics
@@ -260,6 +261,7 @@ class HostInventory:
     cpu_info: Mapping[str, Any] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
     supported_instances: tuple[tuple[str, str, str], ...] = ()  # (architecture, hypervisor, VM mode)
+    booted_at: datetime | None = None  # when the host was started, by its own clock; None = unknown
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from protonova.common.v1.host_pb2 import ComputeService, Hypervisor
 from protonova.conductor.v1.host_pb2 import HostReport, HostState
 from protonova.services.conductor.clock import set_time
+from protonova.services.conductor.hosts import uptime
 from protonova.services.conductor.tables import hosts
 
 BINARY = "nova-compute"
@@ -71,11 +73,17 @@ class Host:
             local_gb=report.local_gb,
             disk_available_least_gb=report.disk_available_least_gb,
             cpu_info=report.cpu_info,
-            uptime=report.uptime,
+            uptime=report.uptime or _uptime(report),
         )
 
     def state(self) -> HostState:
         return host_state(self.report, up=self.up, disabled=self.disabled, cell_id=self._cell_id)
+
+
+def _uptime(report: HostReport) -> str:
+    if not report.HasField("booted_at"):
+        return ""
+    return uptime.written(report.booted_at.ToDatetime(UTC), datetime.now(UTC))
 
 
 def host_state(report: HostReport, *, up: bool, disabled: bool, cell_id: str) -> HostState:

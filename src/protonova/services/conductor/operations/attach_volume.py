@@ -1,5 +1,6 @@
 """Attaching a volume: reserved at the volume service, connected to the server's host, plugged into the guest,
-completed. A server without a host only has it reserved; it is connected where the server goes next.
+completed. A server without a host has it reserved and completed, so that it is in use like any other, though on no
+host; it is connected where the server goes next.
 
 The record has the disk from the moment the operation begins, so that whoever deletes the server meanwhile knows of
 it. When something fails everything is undone, the disk leaves the record, and the server says why.
@@ -109,9 +110,6 @@ class Complete(Step):
     def __init__(self, cell: Cell) -> None:
         super().__init__(timeout=cell.conf.conductor.volume_timeout)
         self._cell = cell
-
-    def needed(self, run: Run) -> bool:
-        return bool(run.memory["host"])
 
     def do(self, run: Run) -> None:
         self._cell.outside.volumes.complete_attachment(run.memory["attachment"])

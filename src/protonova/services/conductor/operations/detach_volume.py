@@ -104,7 +104,7 @@ class Release(Step):
         found: dict[str, Any] = {}
         if server.host:
             found = volumes.connect_attachment(attachment, volume.connector_of(cell, server.host))
-            volumes.complete_attachment(attachment)
+        volumes.complete_attachment(attachment)
 
         def alter(device: BlockDevice) -> None:
             device.attachment_id = attachment

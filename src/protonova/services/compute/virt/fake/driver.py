@@ -12,6 +12,7 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ class FakeDriver(MovingGuests, GuestStates, FakePlugging, FakeConsoles):
         self.host = host
         self.settings = settings or FakeSettings()
         self.faults = self.settings.faults
+        self._booted_at = datetime.now(UTC)
         self._store_key, self._store = SHARED.open(self.settings.store)
         self._records = self._store.load(host)
         self._asides = self._store.load_asides(host)
@@ -265,6 +267,7 @@ class FakeDriver(MovingGuests, GuestStates, FakePlugging, FakeConsoles):
             supported_instances=tuple(
                 ("x86_64", hypervisor, "hvm") for hypervisor in ("fake", "kvm", "qemu")
             ),
+            booted_at=self._booted_at,
         )
 
     def metrics(self) -> Mapping[str, float]:

@@ -199,9 +199,10 @@ class MovingGuests(_Base):
         self._visit("live_prepare", "check" if check_only else "begin", _names(spec), never)
         known = json.loads(facts)
         shared = bool(known["shared"] and self.settings.shared_storage)
-        if storage is Storage.SHARED and not shared:
+        has_disks = spec.image is not None or spec.disk_gb > spec.root_gb
+        if has_disks and storage is Storage.SHARED and not shared:
             raise errors.MigrationImpossible(f"{self.host} shares no storage with {source_host}")
-        if storage is Storage.COPIED and shared:
+        if has_disks and storage is Storage.COPIED and shared:
             raise errors.MigrationImpossible(f"{self.host} shares the guest's storage with {source_host}")
         with self._turns.take(spec.server_id):
             there = self._records.get(spec.server_id)

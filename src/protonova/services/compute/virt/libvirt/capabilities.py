@@ -7,6 +7,7 @@ import os
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -238,12 +239,26 @@ def inventory(connection: Any, capabilities: Capabilities, settings: LibvirtSett
         cpu_info=capabilities.cpu_info,
         traits=capabilities.traits,
         supported_instances=capabilities.guests,
+        booted_at=_booted_at(settings.uri),
     )
 
 
+def _here(uri: str) -> bool:
+    """Whether the daemon is on this machine."""
+    return uri in ("qemu:///system", "qemu:///session")
+
+
+def _booted_at(uri: str) -> datetime | None:
+    """libvirt does not tell."""
+    for line in Path("/proc/stat").read_text().splitlines() if _here(uri) else ():
+        if line.startswith("btime "):
+            return datetime.fromtimestamp(int(line.split()[1]), UTC)
+    return None
+
+
 def _memory_mb(uri: str) -> int:
-    """The kernel's own figure where the daemon is on this machine: libvirt counts NUMA nodes only."""
-    if uri not in ("qemu:///system", "qemu:///session"):
+    """The kernel's own figure where it can be had: libvirt counts NUMA nodes only."""
+    if not _here(uri):
         return 0
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal:"):
