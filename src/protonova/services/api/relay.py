@@ -41,14 +41,13 @@ class Relay:
 class carried:
     """A method of a servicer that has a `relay`, named as the attribute it is put into."""
 
-    def __init__(self, action: str, method: str = "") -> None:
-        """`action`: what a refusal calls it; `method`: where the attribute has another name."""
+    def __init__(self, action: str) -> None:
+        """`action`: what a refusal calls it."""
         self._action = action
-        self._method = method
-        self._service = ""
+        self._method = self._service = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._method = self._method or name
+        self._method = name
         self._service = next(
             base.__name__.removesuffix("Servicer")
             for base in owner.__mro__

@@ -37,8 +37,6 @@ class ServerDeviceService(server_device_pb2_grpc.ServerDeviceServiceServicer):
     UpdateVolumeAttachment = carried("update volume attachment")
     SwapVolume = carried("swap_volume")
     DetachVolume = carried("detach_volume")
-    _snapshot = carried("volume_snapshot_create", method="SnapshotVolume")
-    _merge = carried("volume_snapshot_delete", method="MergeVolume")
     GetServerInterface = carried("show interface")
     AttachInterface = carried("attach_interface")
     DetachInterface = carried("detach_interface")
@@ -52,20 +50,34 @@ class ServerDeviceService(server_device_pb2_grpc.ServerDeviceServiceServicer):
     def SnapshotVolume(
         self, request: pb.SnapshotVolumeRequest, context: grpc.ServicerContext
     ) -> pb.SnapshotVolumeResponse:
-        answer: pb.SnapshotVolumeResponse = self._assisted(self._snapshot, request, context)
-        return answer
+        question = conductor_pb.SnapshotVolumeRequest(
+            server_id=request.server_id,
+            volume_id=request.volume_id,
+            snapshot_id=request.snapshot_id,
+            new_file=request.new_file,
+        )
+        self._assist("SnapshotVolume", "volume_snapshot_create", question)
+        return pb.SnapshotVolumeResponse()
 
     def MergeVolume(
         self, request: pb.MergeVolumeRequest, context: grpc.ServicerContext
     ) -> pb.MergeVolumeResponse:
-        answer: pb.MergeVolumeResponse = self._assisted(self._merge, request, context)
-        return answer
+        question = conductor_pb.MergeVolumeRequest(
+            server_id=request.server_id,
+            volume_id=request.volume_id,
+            snapshot_id=request.snapshot_id,
+            file_to_merge=request.file_to_merge,
+            merge_target_file=request.merge_target_file,
+        )
+        self._assist("MergeVolume", "volume_snapshot_delete", question)
+        return pb.MergeVolumeResponse()
 
-    def _assisted(self, carry: Any, request: Any, context: grpc.ServicerContext) -> Any:
+    def _assist(self, method: str, action: str, question: Any) -> None:
         # The volume service asks for servers of all projects.
         with contexts.use(contexts.current().elevated(), contexts.remaining()):
-            request.server_id = request.server_id or self._holder(request.volume_id)
-            return carry(request, context)
+            question.server_id = question.server_id or self._holder(question.volume_id)
+            place = self.relay.placed(question.server_id, action)
+            self.relay.ask(place, _SERVICE, method, question)
 
     def _holder(self, volume_id: str) -> str:
         """The server that has a volume. Raises VOLUME_NOT_ATTACHED, VOLUME_UNUSABLE."""
