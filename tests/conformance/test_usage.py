@@ -32,6 +32,7 @@ def test_usage_of_projects(openstack_cli: Callable[..., Any], sdk: Any, demo: Re
 
 def test_audits(admin: Rest, demo: Rest) -> None:
     shown = admin.get("/os-instance_usage_audit_log")["instance_usage_audit_logs"]
-    assert shown["num_hosts"] == shown["num_hosts_not_run"] == 3
-    assert shown["overall_status"] == "0 of 3 hosts done. 0 errors."
+    hosts = shown["num_hosts"]
+    assert hosts == shown["num_hosts_not_run"] == len(shown["hosts_not_run"]) > 0
+    assert shown["overall_status"] == f"0 of {hosts} hosts done. 0 errors."
     assert demo.call("GET", "/os-instance_usage_audit_log").status == 403
