@@ -4,7 +4,7 @@ told, and the part of api that keeps count of quotas."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,11 @@ LARGE = Flavor(id="2", name="large", vcpus=2, memory_mb=1024, root_gb=2)
 class FakeHosts:
     """What the hypervisors of all hosts say, and what goes wrong in them."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, names: Sequence[str] = HOSTS, **settings: Any) -> None:
         self.faults = FaultPlan()
         self.journal = Journal(directory / "journal.sqlite")
         self.drivers = {
-            name: FakeDriver(name, FakeSettings(faults=self.faults, **settings)) for name in HOSTS
+            name: FakeDriver(name, FakeSettings(faults=self.faults, **settings)) for name in names
         }
         self.hosts = Hosts({name: Host(name, node_id(name), driver) for name, driver in self.drivers.items()})
         self.pinning = Pinning(self.hosts)
@@ -85,6 +85,7 @@ class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
 
     def __init__(self, allocations: Any) -> None:
         self.hosts: list[str] = list(HOSTS)
+        self.place = place
         self.requests: list[scheduler_pb2.SelectDestinationsRequest] = []
         self._allocations = allocations
 
@@ -98,7 +99,7 @@ class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         if not left:
             selection.failure = "No valid host was found. Nobody is left."
             return scheduler_pb2.SelectDestinationsResponse(selections=[selection])
-        found = [place(name, spec.flavor) for name in left]
+        found = [self.place(name, spec.flavor) for name in left]
         selection.destination.CopyFrom(found[0])
         selection.alternates.extend(found[1 : 1 + request.max_alternates])
         claim = allocation_pb2.ConsumerAllocations(
@@ -174,11 +175,13 @@ class MovingEdges(Edges):
 class Mover:
     """A conductor, as one calls it who moves servers."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, *, may_leave_cell: bool = False, first: int = 1) -> None:
         self.conductor = conductor
+        self._may_leave_cell = may_leave_cell
         self._channel = connect(conductor.conf, conductor.server.address)
         self.stub = migration_pb2_grpc.MigrationServiceStub(self._channel)
-        self._number = 0
+        # Of the ids it gives to migrations.
+        self._number = first - 1
 
     def close(self) -> None:
         self._channel.close()
@@ -253,6 +256,7 @@ class Mover:
                 migration_id=migration_id,
                 type=kind,
                 spec=scheduler_pb2.RequestSpec(project_id="project", flavor=flavor, **spec),
+                may_leave_cell=self._may_leave_cell,
             )
         )
         return migration_id

@@ -68,7 +68,7 @@ def prove_repeatable(case: Case) -> None:
         case.assert_done(operation_id)
     with _running(case, db) as engine:
         steps = _wrap(engine, case.kind, _Twice)
-        _needed(steps)[-1].fails = "after"
+        _last(case, steps).fails = "after"
         operation_id = case.begin(engine)
         _ends(engine, operation_id, "failed")
         case.assert_undone(operation_id)
@@ -101,7 +101,7 @@ def prove_killed(case: Case, *, failing: bool = False) -> int:
             assert isinstance(mortal, _Mortal)
             victim = case.engine(mortal)
             if failing:
-                _needed(_wrap(victim, case.kind, _Watched), all_of_them=True)[-1].fails = "after"
+                _last(case, _wrap(victim, case.kind, _Watched)).fails = "after"
             mortal.dies_at, mortal.moment = deaths // 2, moment
             mortal.armed = True
             operation_id = case.begin(victim)
@@ -116,7 +116,7 @@ def prove_killed(case: Case, *, failing: bool = False) -> int:
             db = case.open(Database)
             with _running(case, db) as heir:
                 if failing:
-                    _needed(_wrap(heir, case.kind, _Watched), all_of_them=True)[-1].fails = "after"
+                    _last(case, _wrap(heir, case.kind, _Watched)).fails = "after"
                 _ends(heir, operation_id, "failed" if failing else "done")
             (case.assert_undone if failing else case.assert_done)(operation_id)
             db.close()
@@ -241,9 +241,15 @@ def _wrap(engine: Engine, kind: str, how: type[_Watched]) -> list[_Watched]:
     return steps
 
 
-def _needed(steps: list[_Watched], *, all_of_them: bool = False) -> list[_Watched]:
+def _needed(steps: list[_Watched]) -> list[_Watched]:
     """Those that have been done at least once."""
-    return [step for step in steps if step.was_done or all_of_them] or steps
+    return [step for step in steps if step.was_done] or steps
+
+
+def _last(case: Case, steps: list[_Watched]) -> _Watched:
+    """What the case ends with: the last step of its kind, unless it names another, because that is not needed."""
+    name = getattr(case, "last", "")
+    return next((step for step in steps if step.name == name), steps[-1])
 
 
 class _Mortal(Database):

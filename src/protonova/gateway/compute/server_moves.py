@@ -33,6 +33,7 @@ from protonova.gateway.schema import (
 )
 from protonova.gateway.versions import Window
 
+CROSS_CELL = "compute:servers:resize:cross_cell"
 MIGRATE = "os_compute_api:os-migrate-server:migrate"
 MIGRATE_LIVE = "os_compute_api:os-migrate-server:migrate_live"
 CHECKS_FIRST = Window.of(until="2.33")
@@ -91,6 +92,7 @@ def resize(request: Request) -> None:
     )
     if "OS-DCF:diskConfig" in body:
         wanted.auto_disk_config = body["OS-DCF:diskConfig"] == "AUTO"
+    wanted.may_leave_cell = request.allowed(CROSS_CELL)
     request.services.migrations.ResizeServer(wanted)
 
 
@@ -127,7 +129,9 @@ def migrate(request: Request) -> None:
     host = (body.get("host") or "") if named else ""
     if host:
         request.enforce(f"{MIGRATE}:host")
-    wanted = api.MigrateServerRequest(server_id=request.args["server_id"], host=host)
+    wanted = api.MigrateServerRequest(
+        server_id=request.args["server_id"], host=host, may_leave_cell=request.allowed(CROSS_CELL)
+    )
     request.services.migrations.MigrateServer(wanted)
 
 

@@ -1,7 +1,8 @@
 """Lists of servers over all cells, in one order.
 
 Build requests are read first, then every cell at once: a server on its way between the two may show up twice, which
-is noticed, but never in neither. With one cell and nothing being built the cell's answer is passed on as it came.
+is noticed, but never in neither; the same holds for one that is switched from a cell to another. With one cell and
+nothing being built the cell's answer is passed on as it came.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from protonova.services.api import builds, matching, ordering, portions, wire
 from protonova.services.api.cells import Cells
 from protonova.services.api.conductors import unavailable
 from protonova.services.api.fan_out import FanOut
-from protonova.services.api.mappings import Mappings
+from protonova.services.api.mappings import Mappings, last_switch
 from protonova.services.api.partial import Partial
 from protonova.services.runtime import errors
 from protonova.services.runtime.config import Conf
 from protonova.services.runtime.database import Database
+
+# A list that servers are switched during is read so many times at most.
+_TRIES = 5
 
 
 class Listing:
@@ -49,11 +53,22 @@ class Listing:
             view=request.view,
         )
         silent: list[str] = []
+        tries, switched = 0, self._last_switch()
         while True:
             try:
-                return self._merged(request, question, building, silent)
+                found = self._merged(request, question, building, silent)
             except portions.BrokenOffError as broken:
                 silent.append(broken.cell_id)
+                continue
+            # A server that was switched from one cell to another meanwhile might have been seen in neither.
+            before, switched = switched, self._last_switch()
+            tries += 1
+            if switched == before or tries == _TRIES:
+                return found
+
+    def _last_switch(self) -> int:
+        """When a server was switched from one cell to another; of no interest where there is one."""
+        return self._db.read(last_switch) if len(self._cells.all()) > 1 else 0
 
     def _merged(
         self,
@@ -111,13 +126,16 @@ class Listing:
             place = self._mappings.locate(marker)
             if place.building is not None:
                 return place.building
-            conductor = self._cells.conductor(place.cell_id)
             wanted = request.filter
             include = wanted.deleted or wanted.HasField("changed_since") or wanted.HasField("changed_before")
-            answer: conductor_pb.GetServerResponse = conductor.call(
-                conductor.servers.GetServer, conductor_pb.GetServerRequest(id=marker, include_deleted=include)
-            )
-            return answer.server
+            question = conductor_pb.GetServerRequest(id=marker, include_deleted=include)
+
+            def ask(cell_id: str) -> conductor_pb.GetServerResponse:
+                conductor = self._cells.conductor(cell_id)
+                answer: conductor_pb.GetServerResponse = conductor.call(conductor.servers.GetServer, question)
+                return answer
+
+            return self._mappings.at(place, ask).server
         except errors.NotFound:
             raise errors.InvalidArgument(
                 f"Marker {marker} could not be found.", reason="MARKER_NOT_FOUND", marker=marker

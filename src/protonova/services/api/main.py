@@ -18,6 +18,7 @@ from protonova.api.v1 import (
     server_device_pb2_grpc,
     server_group_pb2_grpc,
     server_image_pb2_grpc,
+    transfer_pb2_grpc,
     usage_pb2_grpc,
 )
 from protonova.common.v1 import operation_pb2_grpc
@@ -60,6 +61,7 @@ from protonova.services.api.server_device_service import ServerDeviceService
 from protonova.services.api.server_group_service import ServerGroupService
 from protonova.services.api.server_image_service import ServerImageService
 from protonova.services.api.server_service import ServerService
+from protonova.services.api.transfer_service import TransferService
 from protonova.services.api.usage_service import UsageService
 from protonova.services.api.watching import Watching
 from protonova.services.runtime import config, feeds, migration, process
@@ -153,6 +155,8 @@ def build(conf: Conf, server: Server, sources: Sources | None = None) -> Engine:
         migration_pb2_grpc.add_MigrationServiceServicer_to_server,
         MigrationService(conf, db, directory, places, hosts, limits, engine, fan_out),
     )
+    transfers = TransferService(db, directory)
+    server.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, transfers)
     server.add(flavor_pb2_grpc.add_FlavorServiceServicer_to_server, FlavorService(db))
     server.add(keypair_pb2_grpc.add_KeypairServiceServicer_to_server, KeypairService(db, limits))
     server.add(quota_pb2_grpc.add_QuotaServiceServicer_to_server, QuotaService(db, limits))

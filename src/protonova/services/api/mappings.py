@@ -1,24 +1,27 @@
 """Where servers are: which cell has a server, or its build request while none has.
 
 A row is written with the build request, gets its cell once, and is marked deleted once, in the transaction that
-gives its quota back. What has a cell never changes it, so that it may be remembered; that a server is unknown is
-never remembered.
+gives its quota back. Only a move between cells changes the cell of a server, and the cell that has let it go does
+not know it any more; so a cell may be remembered, and is looked up anew when it does not know the server. That a
+server is unknown is never remembered.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from protonova.common.v1.server_pb2 import TASK_STATE_DELETING, Server
 from protonova.services.api import move_charges, server_groups, tables, usage
 from protonova.services.runtime import context as contexts
 from protonova.services.runtime import errors, feeds
-from protonova.services.runtime.database import Database
+from protonova.services.runtime.database import Database, now
 
+T = TypeVar("T")
 _mappings, _builds = tables.instance_mappings, tables.build_requests
 
 _FIND = (
@@ -69,6 +72,21 @@ class Mappings:
             raise not_found(server_id)
         return place
 
+    def at(self, place: Place, ask: Callable[[str], T]) -> T:
+        """What a server's cell says when it is asked, or, where that has let the server go, the cell it is in now.
+        `ask` is given the cell's id."""
+        try:
+            return ask(place.cell_id)
+        except errors.NotFound as error:
+            if error.reason != "SERVER_NOT_FOUND":
+                raise
+            with self._lock:
+                self._remembered.pop(place.server_id, None)
+            newer = self._look_up(place.server_id)
+            if newer is None or newer.cell_id in ("", place.cell_id):
+                raise
+            return ask(newer.cell_id)
+
     def _look_up(self, server_id: str) -> Place | None:
         place = self._db.read(lambda connection: find(connection, server_id))
         if place is not None and place.cell_id:
@@ -96,6 +114,30 @@ def find(connection: Connection, server_id: str) -> Place | None:
         building,
         handing_over=row.target is not None,
     )
+
+
+def switch(connection: Connection, server_id: str, from_cell_id: str, to_cell_id: str) -> None:
+    """The server is in another cell from now on. Raises SERVER_NOT_FOUND, SERVER_IN_OTHER_CELL."""
+    living = (_mappings.c.id == server_id, _mappings.c.deleted_at.is_(None))
+    switched = connection.execute(
+        update(_mappings)
+        .where(*living, _mappings.c.cell_id == from_cell_id)
+        .values(cell_id=to_cell_id, switched_at=now())
+    )
+    if switched.rowcount == 1:
+        return
+    there = connection.scalar(select(_mappings.c.cell_id).where(*living))
+    if there is None:
+        raise not_found(server_id)
+    if there != to_cell_id:
+        raise errors.FailedPrecondition(
+            f"Server {server_id} is in cell {there}.", reason="SERVER_IN_OTHER_CELL", server_id=server_id
+        )
+
+
+def last_switch(connection: Connection) -> int:
+    """When any server was last switched from one cell to another."""
+    return connection.scalar(select(func.max(_mappings.c.switched_at))) or 0
 
 
 def as_shown(serialized: bytes, *, deleting: bool) -> Server:

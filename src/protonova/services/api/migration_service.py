@@ -1,7 +1,8 @@
 """MigrationService: moves of servers of the whole region.
 
 What a move refers to - flavor, host, quota - is checked here; the conductor of the server's cell decides what the
-server's state allows, and moves it. Every server stays in its cell: a host of another one is refused.
+server's state allows, and moves it. A host of another cell is refused, unless the caller lets the server leave its
+cell (resize and cold migration).
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
             migration_id=str(uuid.uuid4()),
             type=MigrationType.MIGRATION_TYPE_RESIZE,
             spec=spec,
+            may_leave_cell=request.may_leave_cell,
         )
         if request.HasField("auto_disk_config"):
             images.check_properties(
@@ -94,13 +96,14 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
         place, server = self._server(request.server_id, "migrate")
         spec = self._spec(server, server.flavor)
         if request.host:
-            self._check_host(request.host, place, server)
+            self._check_host(request.host, place, server, may_leave_cell=request.may_leave_cell)
             spec.host = request.host
         question = conductor_pb.MoveServerRequest(
             server_id=server.id,
             migration_id=str(uuid.uuid4()),
             type=MigrationType.MIGRATION_TYPE_MIGRATION,
             spec=spec,
+            may_leave_cell=request.may_leave_cell,
         )
         self._ask(place, "MoveServer", question)
         return pb.MigrateServerResponse()
@@ -203,9 +206,14 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
     def _server(self, server_id: str, action: str) -> tuple[Place, Server]:
         """A server that is in a cell, with the groups it is in today."""
         place = self.relay.placed(server_id, action)
-        conductor = self._cells.conductor(place.cell_id)
         question = server_pb2.GetServerRequest(id=server_id)
-        server = conductor.call(conductor.servers.GetServer, question).server
+
+        def ask(cell_id: str) -> Server:
+            conductor = self._cells.conductor(cell_id)
+            found: Server = conductor.call(conductor.servers.GetServer, question).server
+            return found
+
+        server = self._places.at(place, ask)
         if server.server_group_ids:
             server.server_group_ids[:] = self._db.read(
                 lambda connection: server_groups.of_server(connection, server_id)
@@ -252,7 +260,13 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
         return spec
 
     def _check_host(
-        self, host: str, place: Place, server: Server, unknown: type[errors.Error] = errors.InvalidArgument
+        self,
+        host: str,
+        place: Place,
+        server: Server,
+        unknown: type[errors.Error] = errors.InvalidArgument,
+        *,
+        may_leave_cell: bool = False,
     ) -> None:
         """Raises HOST_NOT_FOUND, HOST_UNCHANGED, HOST_IN_OTHER_CELL."""
         found = next(iter(self._hosts.services(host=host, with_missing=True)), None)
@@ -265,7 +279,7 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
                 server_id=server.id,
                 host=host,
             )
-        if found.cell_id != place.cell_id:
+        if found.cell_id != server.cell_id and not may_leave_cell:
             raise errors.InvalidArgument(
                 f"Host {host} is in another cell: servers do not move between cells.",
                 reason="HOST_IN_OTHER_CELL",
@@ -280,7 +294,7 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
                 connection,
                 move_charges.KIND,
                 migration_id,
-                {"cell": place.cell_id},
+                {"cell": server.cell_id or place.cell_id},
                 context=contexts.internal("api"),
                 delay_seconds=float(self._conf.api.lost_move_seconds),
             )
@@ -306,7 +320,9 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
                 conductor.migrations.ListMigrations, question, float(self._conf.api.cell_timeout)
             ),
         )
-        found = [each for answer in answers.by_cell.values() for each in answer.migrations]
+        # One that is switched to another cell just now may be told by both.
+        newest = {each.id: each for answer in answers.by_cell.values() for each in answer.migrations}
+        found = list(newest.values())
         found.sort(key=lambda each: (each.created_at.ToNanoseconds(), each.id), reverse=True)
         return found
 
@@ -318,5 +334,8 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
         return list(self._ask(place, "ListMigrations", question).migrations)
 
     def _ask(self, place: Place, method: str, question: Any) -> Any:
-        conductor = self._cells.conductor(place.cell_id)
-        return conductor.call(getattr(conductor.migrations, method), question)
+        def ask(cell_id: str) -> Any:
+            conductor = self._cells.conductor(cell_id)
+            return conductor.call(getattr(conductor.migrations, method), question)
+
+        return self._places.at(place, ask)

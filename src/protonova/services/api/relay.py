@@ -35,7 +35,8 @@ class Relay:
     def ask(self, place: Place, service: str, method: str, question: Message) -> bytes:
         """A conductor's answer to a message of the same fields. Raises CELL_UNAVAILABLE and what it raises."""
         path = f"/protonova.conductor.v1.{service}/{method}"
-        return self._cells.conductor(place.cell_id).raw(path, question.SerializeToString())
+        asked = question.SerializeToString()
+        return self._places.at(place, lambda cell_id: self._cells.conductor(cell_id).raw(path, asked))
 
 
 class carried:

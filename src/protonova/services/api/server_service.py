@@ -78,7 +78,7 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
             return pb.GetServerResponse(server=self._in_groups(place.building))
         question = conductor_pb.GetServerRequest(id=request.id, include_deleted=request.include_deleted)
         try:
-            found = self._cells.conductor(place.cell_id).get_raw(question)
+            found = self._places.at(place, lambda cell_id: self._cells.conductor(cell_id).get_raw(question))
         except errors.Unavailable as error:
             if error.reason != "CELL_UNAVAILABLE" or not request.allow_partial:
                 raise
@@ -284,8 +284,11 @@ class ServerService(server_pb2_grpc.ServerServiceServicer):
         return server
 
     def _ask(self, place: Place, method: str, question: Any) -> Any:
-        conductor = self._cells.conductor(place.cell_id)
-        return conductor.call(getattr(conductor.servers, method), question)
+        def ask(cell_id: str) -> Any:
+            conductor = self._cells.conductor(cell_id)
+            return conductor.call(getattr(conductor.servers, method), question)
+
+        return self._places.at(place, ask)
 
 
 def _keep_to_project(wanted: ServerFilter) -> None:

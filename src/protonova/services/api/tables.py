@@ -78,8 +78,10 @@ instance_mappings = Table(
     "instance_mappings",
     metadata,
     Column("id", String(36), primary_key=True),
-    # Set once, when the cell has taken the server over.
+    # Set when the cell has taken the server over, and when another one has.
     Column("cell_id", String(36)),
+    # When it was last switched from one cell to another.
+    Column("switched_at", BigInteger),
     Column("project_id", _text(255), nullable=False),
     Column("user_id", _text(255), nullable=False),
     Column("reservation_id", String(36), nullable=False, index=True),
@@ -95,6 +97,7 @@ instance_mappings = Table(
     Column("delete_requested_at", BigInteger),
     # Set once, together with the return of the quota.
     Column("deleted_at", BigInteger),
+    Index("ix_instance_mappings_switched", "switched_at"),
     Index("ix_instance_mappings_cell", "cell_id", "project_id", "created_at"),
 )
 

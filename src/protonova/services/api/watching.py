@@ -115,6 +115,8 @@ class Watching:
                 question = conductor_pb.WatchServersRequest(filter=wanted, resume_revision=revision)
                 with sources.cancelling(conductor.servers.WatchServers(question)) as stream:
                     for message in stream:
+                        if message.deleted_server_id and self._went_elsewhere(cell_id, message):
+                            continue
                         in_snapshot = in_snapshot and not message.snapshot_end
                         at = 0 if in_snapshot else message.revision
                         revision = at or revision
@@ -140,6 +142,11 @@ class Watching:
                 sources.put(_Event(_BUILDS, at, server=server))
             elif not in_snapshot and wanted.project_id in ("", server.project_id):
                 sources.put(_Event(_BUILDS, at, gone=server.id))
+
+    def _went_elsewhere(self, cell_id: str, message: conductor_pb.WatchServersResponse) -> bool:
+        """Whether a cell has let a server go that another one has."""
+        place = self._db.read(lambda connection: mappings.find(connection, message.deleted_server_id))
+        return place is not None and place.cell_id not in ("", cell_id)
 
     def _is_gone(self, server_id: str, project_id: str) -> bool:
         """A build request that is no more: has its server gone with it, and does this watcher care?"""

@@ -13,6 +13,7 @@ from protonova.api.v1.cell_pb2_grpc import CellServiceStub
 from protonova.api.v1.migration_pb2_grpc import MigrationServiceStub
 from protonova.api.v1.server_group_pb2_grpc import ServerGroupServiceStub
 from protonova.api.v1.server_pb2_grpc import ServerServiceStub
+from protonova.api.v1.transfer_pb2_grpc import TransferServiceStub
 from protonova.placement.v1.allocation_pb2_grpc import AllocationServiceStub
 from protonova.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from protonova.services.conductor import tables
@@ -50,6 +51,7 @@ class Outside:
         self.cells = CellServiceStub(self._api)
         self.groups = ServerGroupServiceStub(self._api)
         self.usage = MigrationServiceStub(self._api)
+        self.transfers = TransferServiceStub(self._api)
         self.scheduler = SchedulerServiceStub(self._scheduler)
         self.agents = Agents(conf)
         self.networks = networks or Networks(conf)

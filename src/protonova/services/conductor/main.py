@@ -17,6 +17,7 @@ from protonova.conductor.v1 import (
     server_device_pb2_grpc,
     server_image_pb2_grpc,
     server_pb2_grpc,
+    transfer_pb2_grpc,
     usage_pb2_grpc,
 )
 from protonova.services.conductor import options  # noqa: F401 - registers the options
@@ -34,6 +35,7 @@ from protonova.services.conductor.service.image import ServerImageServicer
 from protonova.services.conductor.service.migration import MigrationServicer
 from protonova.services.conductor.service.moves import Moves
 from protonova.services.conductor.service.server import ServerServicer
+from protonova.services.conductor.service.transfer import TransferServicer
 from protonova.services.conductor.service.usage import UsageServicer
 from protonova.services.conductor.tables import operation_tables
 from protonova.services.conductor.upkeep import upkeep
@@ -76,6 +78,8 @@ def assemble(conf: cfg.ConfigOpts, server: Server, cell: Cell) -> Engine:
     server.add(server_image_pb2_grpc.add_ServerImageServiceServicer_to_server, images)
     server.add(server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server, devices)
     server.add(migration_pb2_grpc.add_MigrationServiceServicer_to_server, MigrationServicer(cell, moves))
+    transfers = TransferServicer(cell, engine)
+    server.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, transfers)
     server.add(console_pb2_grpc.add_ConsoleServiceServicer_to_server, ConsoleServicer(cell))
     server.add(usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageServicer(cell))
     server.add(host_pb2_grpc.add_HostServiceServicer_to_server, hosts)

@@ -205,6 +205,8 @@ migrations = sa.Table(
     _text("user_id"),
     _flag("abort_requested"),
     _flag("force_requested"),
+    # The server is in another cell now: shown to nobody.
+    sa.Column("away", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     _time("created_at"),
     _time("updated_at"),
     sa.Column("record", message(), nullable=False),

@@ -77,6 +77,11 @@ class Moved:
             self._report(wired)
             wired.db.close()
 
+    @property
+    def last(self) -> str:
+        """Within the cell; what a resize has after that is for one that leaves it."""
+        return "finish" if self.kind == "resize" else ""
+
     def open(self, make: Callable[[str], Database]) -> Database:
         return make(self._url)
 

@@ -25,6 +25,8 @@ def page(connection: Connection, request: pb.ListMigrationsRequest, cell_id: str
     )
     if request.id:
         query = query.where(_columns.id == request.id)
+    else:
+        query = query.where(_columns.away.is_(False))
     if request.HasField("after"):
         moment = to_micros(request.after.created_at)
         earlier = sa.and_(_columns.created_at == moment, _columns.id < request.after.id)

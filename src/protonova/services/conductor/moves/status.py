@@ -28,6 +28,8 @@ UNDER_WAY = _statuses(
     "confirming",
     "reverting",
 )
+# The server is on its destination.
+ARRIVED = _statuses("finished", "confirming")
 # Live migrations as users see them in progress.
 LIVE_IN_PROGRESS = _statuses("queued", "preparing", "running", "post_migrating")
 # Live migrations that a host's limit counts.

@@ -131,6 +131,10 @@ def set_status(connection: Connection, migration_id: str, reached: MigrationStat
     return change(connection, migration_id, alter)
 
 
+def remove(connection: Connection, migration_id: str) -> None:
+    connection.execute(sa.delete(migrations).where(_columns.id == migration_id))
+
+
 def tell_progress(connection: Connection, migration_id: str, progress: MigrationProgress) -> None:
     change(connection, migration_id, lambda migration: migration.progress.CopyFrom(progress))
 
@@ -199,6 +203,7 @@ def waiting_to_be_confirmed(connection: Connection, seconds: int, limit: int) ->
         .where(
             _columns.status == MigrationStatus.MIGRATION_STATUS_FINISHED,
             _columns.updated_at <= now() - seconds * 1_000_000,
+            _columns.away.is_(False),
         )
         .order_by(_columns.updated_at)
         .limit(limit)
@@ -232,6 +237,7 @@ def _indexed(migration: Migration, moment: int) -> dict[str, Any]:
         "server_id": migration.server_id,
         "type": migration.type,
         "status": migration.status,
+        "away": migration.away,
         "source_host": migration.source_host,
         "dest_host": migration.dest_host,
         "project_id": migration.project_id,

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from protonova.api.v1 import server_pb2 as api_pb2
 from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
-from protonova.services.conductor import actions, faults
+from protonova.services.conductor import actions, faults, transfers
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import status, store
 from protonova.services.conductor.operations import agent, claim, network, volume
@@ -57,12 +57,23 @@ class Guest(Step):
         host = run.payload["host"]
         if host:
             agent.destroy(self._cell, run, host)
+        for migration_id in run.payload.get("crossing", ()):
+            self._elsewhere(run, migration_id)
         for other in run.payload.get("other_hosts", ()):
             agent.destroy(self._cell, run, other)
         if run.payload.get("moved_by"):
             for each in filter(None, (host, *run.payload["other_hosts"])):
                 guests.discard(self._cell, run, run.subject, each)
         return Outcome(host=host)
+
+    def _elsewhere(self, run: Run, migration_id: str) -> None:
+        """What another cell has of the server. A server that has come from there has been let go by it, or will be
+        in a moment; one on its way there, or back there, is taken back first."""
+        migration = self._cell.db.read(lambda c: store.get(c, migration_id))
+        if migration.status in status.ARRIVED:
+            transfers.withdraw(self._cell, run, migration, self.name, by_force=False)
+        else:
+            transfers.take_back(self._cell, run, migration, self.name)
 
 
 class Ports(Step):
@@ -188,6 +199,7 @@ def payload(connection: Connection, server: Server) -> dict[str, Any]:
         "host": server.host,
         "other_hosts": sorted(touched - {server.host, ""}),
         "moved_by": [each.id for each in unended],
+        "crossing": [each.id for each in under_way if each.other_cell_id],
         "ports": bool(server.interfaces)
         or (build is not None and building.needs_ports(build))
         or _under_way(connection, server.id, "attach_interface"),

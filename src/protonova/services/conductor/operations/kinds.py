@@ -22,10 +22,17 @@ from protonova.services.conductor.operations.detach_volume import DetachVolume
 from protonova.services.conductor.operations.extend_volume import ExtendVolume
 from protonova.services.conductor.operations.image import DiscardImage
 from protonova.services.conductor.operations.moves.confirm import ConfirmResize
+from protonova.services.conductor.operations.moves.crossing import AbandonArrival
 from protonova.services.conductor.operations.moves.evacuate import Evacuate
 from protonova.services.conductor.operations.moves.live import LiveMigration
 from protonova.services.conductor.operations.moves.resize import Resize
 from protonova.services.conductor.operations.moves.revert import RevertResize
+from protonova.services.conductor.operations.moves.transfer import (
+    LeaveAgain,
+    ReceiveServer,
+    ReturnServer,
+    WithdrawServer,
+)
 from protonova.services.conductor.operations.offload import Offload
 from protonova.services.conductor.operations.prefetch import PrefetchImages
 from protonova.services.conductor.operations.rebuild import Rebuild
@@ -65,6 +72,11 @@ def kinds(cell: Cell) -> list[Kind]:
         Resize(cell),
         ConfirmResize(cell),
         RevertResize(cell),
+        AbandonArrival(cell),
+        ReceiveServer(cell),
+        ReturnServer(cell),
+        LeaveAgain(cell),
+        WithdrawServer(cell),
         LiveMigration(cell),
         Evacuate(cell),
         AttachInterface(cell),

@@ -37,7 +37,9 @@ class Listing:
         self._whole = sa.select(servers.c.number, servers.c.record, self._host_status()).select_from(
             servers.outerjoin(hosts, hosts.c.host == servers.c.host)
         )
-        self._any_one = self._whole.where(servers.c.id == sa.bindparam("server_id"))
+        self._any_one = self._whole.where(
+            servers.c.id == sa.bindparam("server_id"), servers.c.deleted_at >= 0
+        )
         self._living_one = self._any_one.where(servers.c.deleted_at == 0)
 
     def get(self, server_id: str, *, include_deleted: bool) -> Server:

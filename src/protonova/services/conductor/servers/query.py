@@ -50,13 +50,15 @@ def _life(query: ServerFilter) -> Iterator[ColumnElement[bool]]:
     changes = query.HasField("changed_since") or query.HasField("changed_before")
     soft_deleted = _columns.vm_state == VmState.VM_STATE_SOFT_DELETED
     if query.HasField("deleted") and query.deleted:
-        gone = _columns.deleted_at != 0
+        gone = _columns.deleted_at > 0
         yield sa.or_(gone, soft_deleted) if query.soft_deleted else gone
     elif query.HasField("deleted") or not changes:
         yield _columns.deleted_at == 0
         asked = query.soft_deleted or VmState.VM_STATE_SOFT_DELETED in query.vm_states
         if not asked:
             yield sa.not_(soft_deleted)
+    else:
+        yield _columns.deleted_at >= 0
     if query.HasField("changed_since"):
         yield _columns.updated_at >= to_micros(query.changed_since)
     if query.HasField("changed_before"):

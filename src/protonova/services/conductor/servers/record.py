@@ -54,7 +54,8 @@ def columns(server: Server) -> dict[str, Any]:
         "updated_at": to_micros(server.updated_at),
         "launched_at": to_micros(server.launched_at),
         "terminated_at": to_micros(server.terminated_at),
-        "deleted_at": to_micros(server.deleted_at),
+        # Below 0: this record is not the server's, but kept by a cell it is on its way to, or came from.
+        "deleted_at": -1 if server.away_by else to_micros(server.deleted_at),
     }
 
 

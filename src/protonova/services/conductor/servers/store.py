@@ -21,9 +21,13 @@ from protonova.services.runtime.database import now
 _servers = tables.servers
 
 # Built once: to build a statement costs more than to run it.
-_BY_ID = sa.select(_servers.c.number, _servers.c.record).where(_servers.c.id == sa.bindparam("server_id"))
-_LIVING_BY_ID = _BY_ID.where(_servers.c.deleted_at == 0)
+_ROW_BY_ID = sa.select(_servers.c.number, _servers.c.record).where(_servers.c.id == sa.bindparam("server_id"))
+_BY_ID = _ROW_BY_ID.where(_servers.c.deleted_at >= 0)
+_LIVING_BY_ID = _ROW_BY_ID.where(_servers.c.deleted_at == 0)
+# Living, or kept for a cell that has the server now.
+_KEPT_BY_ID = _ROW_BY_ID.where(_servers.c.deleted_at <= 0)
 _FOR_CHANGE = _LIVING_BY_ID.add_columns(now()).with_for_update()
+_KEPT_FOR_CHANGE = _KEPT_BY_ID.add_columns(now()).with_for_update()
 _NOW = sa.select(now())
 _CHANGE = sa.update(_servers).where(
     _servers.c.number == sa.bindparam("b_number"), _servers.c.generation == sa.bindparam("b_generation")
@@ -58,9 +62,12 @@ class Servers:
             return self._name_template % {"id": number, "uuid": server_id}
         return self._name_template % number
 
-    def get(self, connection: Connection, server_id: str, *, include_deleted: bool = False) -> Server:
-        """Raises `errors.NotFound` (SERVER_NOT_FOUND)."""
+    def get(
+        self, connection: Connection, server_id: str, *, include_deleted: bool = False, away: bool = False
+    ) -> Server:
+        """`away`: a record that is only kept will do. Raises `errors.NotFound` (SERVER_NOT_FOUND)."""
         query = _BY_ID if include_deleted else _LIVING_BY_ID
+        query = _KEPT_BY_ID if away else query
         row = connection.execute(query, {"server_id": server_id}).first()
         if row is None:
             raise not_found(server_id)
@@ -75,18 +82,37 @@ class Servers:
             query = query.where(_servers.c.deleted_at == 0)
         return set(connection.scalars(query))
 
+    def drop(self, connection: Connection, server_id: str, away_by: str) -> None:
+        """Removes a record that is kept because of a migration, and no other."""
+        try:
+            server = self.get(connection, server_id, away=True)
+        except errors.NotFound:
+            return
+        if server.away_by == away_by:
+            remove_tags(connection, server_id, server.tags)
+            connection.execute(sa.delete(_servers).where(_servers.c.id == server_id))
+
     def change(self, connection: Connection, server_id: str, alter: Callable[[Server], object]) -> Server:
         """`write` and `tell`: for transactions that do nothing after it."""
         server = self.write(connection, server_id, alter)
         self.tell(connection, server)
         return server
 
-    def write(self, connection: Connection, server_id: str, alter: Callable[[Server], object]) -> Server:
-        """Alters a living server; returns it as committed. What `alter` raises ends the transaction.
+    def write(
+        self,
+        connection: Connection,
+        server_id: str,
+        alter: Callable[[Server], object],
+        *,
+        away: bool = False,
+    ) -> Server:
+        """Alters a living server (`away`: or a record that is only kept); returns it as committed. What `alter`
+        raises ends the transaction.
 
         `updated_at` is now when `alter` is called. An alteration that alters nothing else writes nothing.
         """
-        row = connection.execute(_FOR_CHANGE, {"server_id": server_id}).first()
+        query = _KEPT_FOR_CHANGE if away else _FOR_CHANGE
+        row = connection.execute(query, {"server_id": server_id}).first()
         if row is None:
             raise not_found(server_id)
         number, record, moment = row
@@ -112,8 +138,8 @@ class Servers:
     def tell(self, connection: Connection, *servers: Server) -> None:
         """Tells the feed of servers that were written; the last thing a transaction does, because all others
         that tell it something wait meanwhile."""
-        gone = [server.id for server in servers if server.HasField("deleted_at")]
-        there = [server.id for server in servers if not server.HasField("deleted_at")]
+        gone = [server.id for server in servers if server.HasField("deleted_at") or server.away_by]
+        there = [server.id for server in servers if server.id not in gone]
         feeds.publish(connection, tables.SERVER_TOPIC, there)
         feeds.publish(connection, tables.SERVER_TOPIC, gone, deleted=True)
 

@@ -17,8 +17,10 @@ from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import status, store
 from protonova.services.conductor.operations import build as building
+from protonova.services.conductor.operations.image import described
 from protonova.services.conductor.operations.moves import destination, live
 from protonova.services.conductor.operations.moves import evacuate as evacuation
+from protonova.services.conductor.operations.rebuild import boot_volume
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.history import History
 from protonova.services.runtime import context, errors
@@ -39,12 +41,16 @@ class Moves:
 
         def begin(connection: Connection, server: Server) -> Mapping[str, Any]:
             spec = self._spec(request.spec, server)
+            image = None
+            if request.may_leave_cell and _can_leave_cell(server, spec):
+                spec.cell_id, spec.source_cell_id = "", self._cell.id
+                image = self._carried_as(server)
             if not self._cell.conf.allow_resize_to_same_host:
                 spec.ignore_hosts.append(server.host)
             migration = self._insert(connection, server, request.migration_id, request.type, spec)
             given = request.auto_disk_config if request.HasField("auto_disk_config") else None
             charged = migration.old_flavor.id != migration.new_flavor.id
-            return destination.payload(migration, spec, auto_disk_config=given, charged=charged)
+            return destination.payload(migration, spec, auto_disk_config=given, charged=charged, image=image)
 
         action = actions.RESIZE if resize else actions.MIGRATE
         self._begin.action(action, request.server_id, begin)
@@ -54,7 +60,7 @@ class Moves:
 
         def begin(connection: Connection, server: Server) -> Mapping[str, Any]:
             migration = store.finished(connection, server.id)
-            if not self._cell.host_is_up(connection, migration.source_host):
+            if not migration.other_cell_id and not self._cell.host_is_up(connection, migration.source_host):
                 raise errors.FailedPrecondition(
                     f"Host {migration.source_host}, which keeps what the server was, is down.",
                     reason="HOST_NOT_READY",
@@ -72,7 +78,7 @@ class Moves:
         def begin(connection: Connection, server: Server) -> Mapping[str, Any]:
             migration = store.finished(connection, server.id)
             store.set_status(connection, migration.id, MigrationStatus.MIGRATION_STATUS_REVERTING)
-            return {"migration": migration.id}
+            return {"migration": migration.id, "other_cell": migration.other_cell_id}
 
         self._begin.action(actions.REVERT_RESIZE, server_id, begin)
 
@@ -166,11 +172,11 @@ class Moves:
 
     def _verdict(self, connection: Connection, host: str, kept: pb.SetAside) -> str | None:
         """What becomes of something set aside: nothing while its move is under way."""
+        if store.with_status(connection, kept.server_id, status.UNDER_WAY):
+            return None
         lives_at = self._host_of(connection, kept.server_id)
         if lives_at is None:
             return "discard"
-        if store.with_status(connection, kept.server_id, status.UNDER_WAY):
-            return None
         failed = any(
             each.id == kept.label
             for each in store.with_status(
@@ -178,6 +184,10 @@ class Moves:
             )
         )
         return "put_back" if lives_at == host and failed else "discard"
+
+    def _ip_of(self, connection: Connection, host: str) -> str:
+        known = self._cell.hosts.get(connection, host)
+        return known.report.host_ip if known else ""
 
     def _host_of(self, connection: Connection, server_id: str) -> str | None:
         """None for a server that is gone."""
@@ -247,6 +257,13 @@ class Moves:
         spec.cell_id = self._cell.id
         return spec
 
+    def _carried_as(self, server: Server) -> dict[str, Any] | None:
+        """The image its root disk goes to another cell as; None when that is a volume."""
+        if boot_volume(server) is not None:
+            return None
+        name = f"{server.name}-resize-temp"
+        return described(self._cell.conf, server, name=name, owner=server.project_id, image_type="snapshot")
+
     def _insert(
         self,
         connection: Connection,
@@ -265,6 +282,7 @@ class Moves:
                 source_host=server.host,
                 source_node=server.node,
                 source_availability_zone=server.availability_zone,
+                source_ip=self._ip_of(connection, server.host),
                 old_flavor=server.flavor,
                 old_pci_requests=server.pci_requests,
                 new_flavor=spec.flavor,
@@ -274,3 +292,12 @@ class Moves:
                 cell_id=self._cell.id,
             ),
         )
+
+
+def _can_leave_cell(server: Server, spec: RequestSpec) -> bool:
+    """Of what is on the host, only the root disk goes along: a server with ephemeral disks stays in its cell, as
+    does one with a TPM."""
+    flavors = (server.flavor, spec.flavor)
+    tpm = any(key.startswith("hw:tpm") for flavor in flavors for key in flavor.extra_specs)
+    local = any(flavor.ephemeral_gb for flavor in flavors)
+    return not (local or tpm or any(key.startswith("hw_tpm") for key in server.image.properties))

@@ -6,7 +6,7 @@ from sqlalchemy.engine import Connection
 
 from protonova.common.v1.migration_pb2 import MigrationStatus
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
-from protonova.services.conductor import faults
+from protonova.services.conductor import faults, transfers
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations.moves import claims, destination, guests
@@ -24,7 +24,10 @@ class Discard(Step):
 
     def do(self, run: Run) -> Outcome:
         server, migration = destination.load(self._cell, run)
-        guests.discard(self._cell, run, server.id, migration.source_host, migration.id)
+        if migration.other_cell_id:
+            transfers.withdraw(self._cell, run, migration, self.name, by_force=False)
+        else:
+            guests.discard(self._cell, run, server.id, migration.source_host, migration.id)
         return Outcome(host=migration.source_host)
 
 

@@ -39,12 +39,23 @@ def spec_of(run: Run) -> scheduler_pb2.RequestSpec:
 
 
 def load(cell: Cell, run: Run) -> tuple[Server, Migration]:
-    return cell.db.read(lambda c: (cell.servers.get(c, run.subject), store.get(c, run.payload["migration"])))
+    """Server and migration, wherever the server is: a move between cells has them here in any case."""
+
+    def read(connection: Connection) -> tuple[Server, Migration]:
+        server = cell.servers.get(connection, run.subject, away=True)
+        return server, store.get(connection, run.payload["migration"])
+
+    return cell.db.read(read)
 
 
 def chosen(run: Run) -> Destination:
     """Where this round goes."""
     return Destination.FromString(base64.b64decode(run.memory["destinations"][_round(run)]))
+
+
+def crosses(cell: Cell, run: Run) -> bool:
+    """Whether this round goes to another cell."""
+    return bool(run.memory.get("destinations")) and chosen(run).cell_id not in ("", cell.id)
 
 
 def tries_another(cell: Cell, run: Run, error: errors.Error | None) -> bool:
@@ -98,6 +109,8 @@ class Schedule(Step):
                 changed.dest_host = found.host
                 changed.dest_node = found.node
                 changed.dest_ip = host.report.host_ip if host else ""
+                changed.cross_cell = found.cell_id not in ("", cell.id)
+                changed.other_cell_id = found.cell_id if changed.cross_cell else ""
                 changed.status = self._reached
 
             store.change(connection, migration.id, alter)
@@ -111,7 +124,8 @@ class Schedule(Step):
         claims.place(cell, server, [migration.source_host])
 
         def forget(changed: Migration) -> None:
-            changed.dest_host = changed.dest_node = changed.dest_ip = ""
+            changed.dest_host = changed.dest_node = changed.dest_ip = changed.other_cell_id = ""
+            changed.cross_cell = False
 
         def apply(connection: Connection) -> None:
             store.change(connection, migration.id, forget)

@@ -120,11 +120,12 @@ def discard(cell: Cell, run: Run, server_id: str, host_name: str, label: str = "
         )
 
 
-def relocate(cell: Cell, run: Run, host: str, following: TaskState.ValueType | None) -> Outcome:
-    """Takes ports and volumes to a host; `following` is the task state that is entered then, if any."""
+def relocate(cell: Cell, run: Run, host: str, following: TaskState.ValueType | None, ip: str = "") -> Outcome:
+    """Takes ports and volumes to a host; `following` is the task state that is entered then, if any, `ip` the
+    address of a host in another cell."""
     server = cell.db.read(lambda c: cell.servers.get(c, run.subject))
     interfaces = relocation.bind_ports(cell, server, host)
-    devices = relocation.attach(cell, run, server, host)
+    devices = relocation.attach(cell, run, server, host, ip)
     relocation.detach_others(cell, server.id, devices)
 
     def apply(connection: Connection) -> None:

@@ -40,13 +40,13 @@ def bind_ports(cell: Cell, server: Server, host: str) -> list[NetworkInterface]:
     return interfaces
 
 
-def connector(cell: Cell, host: str) -> dict[str, str]:
-    """What the volume service is told of a host."""
+def connector(cell: Cell, host: str, ip: str = "") -> dict[str, str]:
+    """What the volume service is told of a host; `ip`: of one in another cell."""
     known = cell.host(host)
-    return {"host": host, "ip": known.report.host_ip if known else "", "os_type": "linux"}
+    return {"host": host, "ip": known.report.host_ip if known else ip, "os_type": "linux"}
 
 
-def attach(cell: Cell, run: Run, server: Server, host: str) -> dict[str, BlockDevice]:
+def attach(cell: Cell, run: Run, server: Server, host: str, ip: str = "") -> dict[str, BlockDevice]:
     """New attachments of all volumes on a host, by device; those the record names are still there. What an earlier
     try has made is made anew, for nobody knows which host it was for."""
     volumes = cell.outside.volumes
@@ -60,7 +60,7 @@ def attach(cell: Cell, run: Run, server: Server, host: str) -> dict[str, BlockDe
         device = BlockDevice()
         device.CopyFrom(known)
         device.attachment_id = volumes.create_attachment(known.volume_id, server.id)
-        connection = volumes.connect_attachment(device.attachment_id, connector(cell, host))
+        connection = volumes.connect_attachment(device.attachment_id, connector(cell, host, ip))
         device.connection.Clear()
         json_format.ParseDict(connection, device.connection)
         devices[device.id] = device

@@ -8,6 +8,8 @@ was, until the move is confirmed or reverted.
     set_aside    the source switches the guest off and sets it aside
     relocate     ports and volumes go to the destination
     finish       the destination fetches what the guest has, and starts it
+
+Where the destination is in another cell, the steps of `crossing` stand in place of `prepare` and `finish`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from protonova.services.conductor.actions import MIGRATE, RESIZE, Action, settle
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations import agent
-from protonova.services.conductor.operations.moves import claims, destination, ending, guests
+from protonova.services.conductor.operations.image import DISCARD
+from protonova.services.conductor.operations.moves import claims, crossing, destination, ending, guests
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Restart, Run, Step
 
@@ -64,6 +67,9 @@ class Prepare(Step):
     def __init__(self, cell: Cell) -> None:
         super().__init__(timeout=cell.conf.conductor.guest_timeout)
         self._cell = cell
+
+    def needed(self, run: Run) -> bool:
+        return not destination.crosses(self._cell, run)
 
     def do(self, run: Run) -> Outcome:
         cell = self._cell
@@ -131,9 +137,9 @@ class Relocate(Step):
         self._cell = cell
 
     def do(self, run: Run) -> Outcome:
-        return guests.relocate(
-            self._cell, run, destination.chosen(run).host, TaskState.TASK_STATE_RESIZE_FINISH
-        )
+        _, migration = destination.load(self._cell, run)
+        host = destination.chosen(run).host
+        return guests.relocate(self._cell, run, host, TaskState.TASK_STATE_RESIZE_FINISH, migration.dest_ip)
 
     def undo(self, run: Run) -> Outcome:
         _, migration = destination.load(self._cell, run)
@@ -148,6 +154,9 @@ class Finish(Step):
         own = cell.conf.conductor
         super().__init__(timeout=own.spawn_timeout, undo_timeout=own.cleanup_timeout)
         self._cell = cell
+
+    def needed(self, run: Run) -> bool:
+        return not destination.crosses(self._cell, run)
 
     def do(self, run: Run) -> Outcome:
         cell = self._cell
@@ -187,7 +196,8 @@ class Finish(Step):
         return Outcome(apply=apply, host=chosen.host)
 
     def undo(self, run: Run) -> Outcome | None:
-        agent.destroy(self._cell, run, destination.chosen(run).host)
+        if self.needed(run):
+            agent.destroy(self._cell, run, destination.chosen(run).host)
         return None
 
 
@@ -201,10 +211,33 @@ class Resize(Kind):
             destination.Schedule(cell, MigrationStatus.MIGRATION_STATUS_PRE_MIGRATING),
             destination.ChangeOver(cell),
             Prepare(cell),
+            crossing.Arrival(cell),
+            crossing.Halt(cell),
+            crossing.Record(cell, TaskState.TASK_STATE_RESIZE_MIGRATING),
+            crossing.Copy(cell, TaskState.TASK_STATE_RESIZE_MIGRATING),
+            crossing.Upload(cell),
             SetAside(cell),
             Relocate(cell),
             Finish(cell),
+            crossing.Arrive(cell),
+            crossing.Switch(cell),
         ]
+
+    def finished(self, run: Run, connection: Connection) -> None:
+        if destination.crosses(self._cell, run):
+            self._discard_image(run, connection)
+
+    def preempted(self, run: Run, connection: Connection) -> None:
+        if destination.crosses(self._cell, run):
+            self._discard_image(run, connection)
+            self.engine.create(
+                connection, crossing.ABANDON, run.payload["migration"], {"server": run.subject}
+            )
+
+    def _discard_image(self, run: Run, connection: Connection) -> None:
+        """What a server was carried over as is of no use any more."""
+        if kept := run.payload.get("image"):
+            self.engine.create(connection, DISCARD, kept["id"], {})
 
     def failed(self, run: Run, error: errors.Error, connection: Connection) -> Restart | None:
         migration = store.get(connection, run.payload["migration"])

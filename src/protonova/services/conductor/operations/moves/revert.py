@@ -6,6 +6,7 @@ it is and can be tried again, or confirmed.
     claim        the server holds its source again, the migration its destination
     put_back     the source puts the guest back and starts it, unless it was off
                  (from here on the server is back, and nothing is taken back any more)
+                 (where the source is in another cell: that cell does, and is given the server: `return`)
     clean        the destination discards what it kept, and its claims are released
 """
 
@@ -16,10 +17,20 @@ from sqlalchemy.engine import Connection
 from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
 from protonova.compute.v1 import guest_pb2
+from protonova.conductor.v1 import transfer_pb2
+from protonova.services.conductor import transfers
 from protonova.services.conductor.actions import REVERT_RESIZE, settle
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
-from protonova.services.conductor.operations.moves import claims, destination, ending, guests
+from protonova.services.conductor.operations.moves import (
+    claims,
+    crossing,
+    destination,
+    ending,
+    guests,
+    transfer,
+)
+from protonova.services.conductor.servers import console_tokens, past
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
@@ -87,7 +98,7 @@ class Relocate(_Step):
 
     def do(self, run: Run) -> Outcome:
         _, migration = destination.load(self._cell, run)
-        return guests.relocate(self._cell, run, migration.source_host, None)
+        return guests.relocate(self._cell, run, migration.source_host, None, migration.source_ip)
 
     def take_back(self, run: Run) -> Outcome:
         server, _ = destination.load(self._cell, run)
@@ -124,6 +135,9 @@ class PutBack(_Step):
     name = "put_back"
     event = "compute_finish_revert_resize"
 
+    def needed(self, run: Run) -> bool:
+        return not run.payload.get("other_cell")
+
     def __init__(self, cell: Cell) -> None:
         own = cell.conf.conductor
         super().__init__(timeout=own.guest_timeout, undo_timeout=own.cleanup_timeout)
@@ -150,12 +164,75 @@ class PutBack(_Step):
 
     def take_back(self, run: Run) -> Outcome | None:
         cell = self._cell
+        if not self.needed(run):
+            return None
         server, migration = destination.load(cell, run)
         try:
             guests.set_aside(cell, run, server, migration.source_host, migration.id, "", 0)
         except errors.NotFound as error:
             if error.reason != "GUEST_NOT_FOUND":
                 raise
+        return None
+
+
+class Return(_Step):
+    """The cell the server came from puts it back, and has it again; this one keeps a record for the cleaning."""
+
+    name = "return"
+    event = "compute_finish_revert_resize"
+
+    def __init__(self, cell: Cell) -> None:
+        own = cell.conf.conductor
+        super().__init__(timeout=own.guest_timeout * 2, undo_timeout=own.cleanup_timeout)
+        self._cell = cell
+
+    def needed(self, run: Run) -> bool:
+        return bool(run.payload.get("other_cell"))
+
+    def do(self, run: Run) -> Outcome:
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        start = server.previous_vm_state != VmState.VM_STATE_STOPPED
+        shown = _as_it_was(server, migration)
+        request = transfer_pb2.ReturnServerRequest(
+            key=transfers.key(run, self.name), migration_id=migration.id, server=shown, start=start
+        )
+        transfers.until_done(cell, run, migration.other_cell_id, "ReturnServer", request)
+        vm_state = VmState.VM_STATE_ACTIVE if start else VmState.VM_STATE_STOPPED
+        settle(REVERT_RESIZE, shown, vm_state=vm_state)
+        shown.previous_vm_state = VmState.VM_STATE_UNSPECIFIED
+        back = crossing.seen_from_there(cell, migration)
+        back.status, back.away = MigrationStatus.MIGRATION_STATUS_REVERTED, False
+        actions = cell.db.read(lambda connection: past.actions_of(connection, server.id, ending=run.id))
+        transfers.ask(
+            cell,
+            migration.other_cell_id,
+            "ShowServer",
+            transfer_pb2.ShowServerRequest(server=shown, migration=back, actions=actions),
+        )
+        transfers.switch(cell, server.id, cell.id, migration.other_cell_id)
+
+        def apply(connection: Connection) -> None:
+            def keep(changed: Migration) -> None:
+                changed.away = True
+
+            store.change(connection, migration.id, keep)
+            console_tokens.forget(connection, server.id)
+            cell.servers.change(
+                connection, server.id, lambda changed: crossing.hide(changed, server, migration)
+            )
+
+        return Outcome(memory={"returned": True}, apply=apply, host=migration.source_host)
+
+    def take_back(self, run: Run) -> Outcome | None:
+        if self.needed(run):
+            cell = self._cell
+            server, migration = destination.load(cell, run)
+            transfers.switch(cell, server.id, migration.other_cell_id, cell.id)
+            request = transfer_pb2.LeaveAgainRequest(
+                key=transfers.key(run, self.name), server_id=server.id, migration_id=migration.id
+            )
+            transfers.until_done(cell, run, migration.other_cell_id, "LeaveAgain", request)
         return None
 
 
@@ -175,6 +252,9 @@ class Clean(Step):
         claims.settle_usage(cell, migration, migration.old_flavor)
 
         def apply(connection: Connection) -> None:
+            if migration.other_cell_id:
+                transfer.forget(cell, connection, server.id, migration.id)
+                return
             store.set_status(connection, migration.id, MigrationStatus.MIGRATION_STATUS_REVERTED)
 
         return Outcome(apply=apply)
@@ -185,9 +265,19 @@ class RevertResize(Kind):
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self.steps = [SetAside(cell), Relocate(cell), ChangeOver(cell), PutBack(cell), Clean(cell)]
+        self.steps = [
+            SetAside(cell),
+            Relocate(cell),
+            ChangeOver(cell),
+            PutBack(cell),
+            Return(cell),
+            Clean(cell),
+        ]
 
     def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        if run.memory.get("returned") and run.payload.get("other_cell"):
+            transfer.forget(self._cell, connection, run.subject, run.payload["migration"])
+            return
         if run.memory.get("returned"):
             store.set_status(connection, run.payload["migration"], MigrationStatus.MIGRATION_STATUS_ERROR)
             return
