@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,11 +72,9 @@ def knows(conductor: Conductor, server_id: str) -> bool:
 
 
 def all_over(conductor: Conductor) -> None:
-    """What was done to a server that has left is forgotten meanwhile."""
     for operation in conductor.engine.list():
-        with contextlib.suppress(errors.NotFound):
-            found = conductor.engine.wait(operation.id, SECONDS)
-            assert found.finished_at, f"{found.kind} {found.state} at {found.step}: {found.error!r}"
+        found = conductor.engine.wait(operation.id, SECONDS)
+        assert found.finished_at, f"{found.kind} {found.state} at {found.step}: {found.error!r}"
 
 
 def actions(conductor: Conductor, server_id: str) -> list[str]:
@@ -206,6 +203,7 @@ def test_a_stopped_server_stays_off_and_a_host_may_be_named(
 ):
     server = near.boot()
     stop(near, server.id)
+    mover.wait(server.id, lambda found: found.vm_state == STOPPED)
     mover.migrate(server.id, host="far2")
     moved = there.wait(server.id, resized)
     all_over(near)

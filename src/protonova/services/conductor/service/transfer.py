@@ -193,20 +193,24 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     def _done(self, kind: str, key: str, server_id: str, begin: _Begin, *, preempt: bool = False) -> bool:
         """Whether the operation under a key has ended well; begins it if there is none, unless `begin` says that
         there is nothing to do. Raises what it failed with."""
-        operation_id = str(uuid.uuid5(_KEYS, key))
+        own = str(uuid.uuid5(_KEYS, key))
 
-        def write(connection: Connection) -> bool:
-            if self._engine.store.load(connection, operation_id) is not None:
-                return True
+        def write(connection: Connection) -> str:
+            if self._engine.store.load(connection, own) is not None:
+                return own
             payload = begin(connection)
             if payload is None:
-                return False
-            self._engine.create(
-                connection, kind, server_id, payload, preempt=preempt, operation_id=operation_id
-            )
-            return True
+                return ""
+            if kind == transfer.WITHDRAW:
+                for row in self._engine.store.line(connection, server_id):
+                    if row.kind == kind:
+                        # Asked for already, under another key: of two, one would make the other give way.
+                        return str(row.id)
+            self._engine.create(connection, kind, server_id, payload, preempt=preempt, operation_id=own)
+            return own
 
-        if not self._cell.db.write(write):
+        operation_id = self._cell.db.write(write)
+        if not operation_id:
             return True
         self._engine.run(operation_id)
         found = self._engine.wait(operation_id, _WAIT)

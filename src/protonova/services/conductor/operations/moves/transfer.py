@@ -17,7 +17,7 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations import agent
 from protonova.services.conductor.operations.moves import guests
-from protonova.services.conductor.servers import console_tokens, past
+from protonova.services.conductor.servers import console_tokens
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
@@ -215,9 +215,9 @@ class WithdrawServer(Kind):
 
 
 def forget(cell: Cell, connection: Connection, server_id: str, migration_id: str) -> None:
-    """Nothing of a server that is in another cell is known here any more."""
+    """A server that is in another cell is not known here any more. What was done to it here is forgotten when it
+    comes here again, with all that was done to it meanwhile."""
     console_tokens.forget(connection, server_id)
-    past.forget(connection, server_id)
     cell.servers.drop(connection, server_id, migration_id)
     store.remove(connection, migration_id)
 
