@@ -6,6 +6,8 @@ from __future__ import annotations
 import pytest
 
 from protonova.api.v1 import migration_pb2 as pb
+from protonova.api.v1 import server_pb2 as server_pb
+from protonova.api.v1 import transfer_pb2, transfer_pb2_grpc
 from protonova.common.v1 import server_pb2 as common
 from protonova.common.v1.migration_pb2 import Migration, MigrationType
 from protonova.services.runtime import context, errors
@@ -191,6 +193,51 @@ def test_hosts_that_are_named(region, cell, server):
         region.api.moves.EvacuateServer(pb.EvacuateServerRequest(server_id=server.id, host="nowhere"))
     assert missing.value.reason == "HOST_NOT_FOUND"
     assert cell.moves.requests == []
+
+
+def test_a_server_that_may_leave_its_cell(region, cell, server):
+    """The conductor of its cell is told so, and may be given a host of another one."""
+    server.host = "cell1-host0"
+    region.add_cell("cell2")
+    region.add_flavor("larger", vcpus=3)
+    region.api.moves.MigrateServer(
+        pb.MigrateServerRequest(server_id=server.id, host="cell2-host0", may_leave_cell=True)
+    )
+    resize(region, server, "larger", may_leave_cell=True)
+    resize(region, server, "larger")
+    assert [each.may_leave_cell for each in cell.moves.requests] == [True, True, False]
+    assert cell.moves.requests[0].spec.host == "cell2-host0"
+
+
+def test_a_server_that_was_switched_to_another_cell(region, cell, server):
+    """Whoever remembers where it was is told so by the cell that has let it go."""
+    other = region.add_cell("cell2")
+    replica = region.add_replica()
+    for api in (region.api, replica):
+        assert api.servers.GetServer(server_pb.GetServerRequest(id=server.id)).server.id == server.id
+    transfers = transfer_pb2_grpc.TransferServiceStub(replica.channel)
+    switch = transfer_pb2.SwitchServerCellRequest(
+        server_id=server.id, from_cell_id=cell.id, to_cell_id=other.id
+    )
+    other.put(server)
+    for _ in range(2):
+        transfers.SwitchServerCell(switch)
+    cell.drop(server.id)
+    for api in (region.api, replica):
+        assert api.servers.GetServer(server_pb.GetServerRequest(id=server.id)).server.id == server.id
+        api.moves.ConfirmResize(pb.ConfirmResizeRequest(server_id=server.id))
+    assert len(other.moves.requests) == 2
+    assert cell.moves.requests == []
+    switch.from_cell_id, switch.to_cell_id = cell.id, "nowhere"
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        transfers.SwitchServerCell(switch)
+    assert refused.value.reason == "SERVER_IN_OTHER_CELL"
+    switch.server_id = "unknown"
+    with pytest.raises(errors.NotFound):
+        transfers.SwitchServerCell(switch)
+    with pytest.raises(errors.InvalidArgument) as unknown:
+        transfers.CarryTransfer(transfer_pb2.CarryTransferRequest(cell_id=cell.id, method="Anything"))
+    assert unknown.value.reason == "METHOD_UNKNOWN"
 
 
 def test_passwords_of_evacuated_servers(region, cell, server):

@@ -92,6 +92,13 @@ def test_migrate(cloud, server):
         assert act(cloud, server, named, version="2.56").status_code == 400
 
 
+def test_who_may_leave_the_cell(cloud, server):
+    """Nobody, unless the operator says otherwise."""
+    for body in ({"migrate": None}, {"resize": {"flavorRef": "2"}}):
+        assert act(cloud, server, body).status_code == 202
+        assert not asked(cloud).may_leave_cell
+
+
 OLD_LIVE = {"host": "h2", "block_migration": False, "disk_over_commit": "True"}
 
 

@@ -279,7 +279,7 @@ class MigrationService(migration_pb2_grpc.MigrationServiceServicer):
                 server_id=server.id,
                 host=host,
             )
-        if found.cell_id != server.cell_id and not may_leave_cell:
+        if found.cell_id != (server.cell_id or place.cell_id) and not may_leave_cell:
             raise errors.InvalidArgument(
                 f"Host {host} is in another cell: servers do not move between cells.",
                 reason="HOST_IN_OTHER_CELL",
