@@ -91,10 +91,10 @@ def prove_undone(case: Case) -> None:
     db.close()
 
 
-def prove_killed(case: Case, *, failing: bool = False) -> int:
-    """A replica that dies around each of its transactions, forwards or (with `failing`) while undoing.
-    Returns how many deaths were died."""
-    deaths = 0
+def prove_killed(case: Case, *, failing: bool = False, commits: int = 0) -> int:
+    """A replica that dies around each of its transactions but the first so many `commits`, forwards or (with
+    `failing`) while undoing. Returns how many deaths were died."""
+    first = deaths = commits * 2
     while True:
         for moment in ("before", "after"):
             mortal = case.open(_Mortal)
@@ -107,10 +107,10 @@ def prove_killed(case: Case, *, failing: bool = False) -> int:
             operation_id = case.begin(victim)
             died = mortal.died.wait(0.0 if _over(victim, mortal, operation_id) else PATIENCE)
             if not died:
-                assert deaths > 0, "the operation ended without a single transaction"
+                assert deaths > first, "the operation ended without a single transaction"
                 victim.stop()
                 mortal.close()
-                return deaths
+                return deaths - first
             deaths += 1
             _count_a_death()
             db = case.open(Database)

@@ -335,7 +335,8 @@ def test_another_replica_goes_on_after_a_killed_one(case: Crossed) -> None:
 
 @pytest.mark.parametrize("case", ["resize"], indirect=True)
 def test_another_replica_undoes_what_a_killed_one_was_undoing(case: Crossed) -> None:
-    assert kit.prove_killed(case, failing=True) >= 12
+    # Until something fails, it commits as above.
+    assert kit.prove_killed(case, failing=True, commits=11) >= 12
 
 
 @every
