@@ -15,8 +15,8 @@ else
     # What of the above is skipped where no guest can be logged in to, and scenarios. Emulated guests have no time for
     # each other.
     chosen='^tempest\.(scenario\.test_(minimum_basic|server_basic_ops|server_advanced_ops)'
-    chosen+='|api\.compute\.servers\.(test_(attach_interfaces|create_server|device_tagging)'
-    chosen+='|test_server_actions\.ServerActionsV293))\b'
+    chosen+='|api\.compute\.servers\.(test_(attach_interfaces|create_server|device_tagging)\.'
+    chosen+='|test_server_actions\.ServerActionsV293))'
     driver=libvirt title='Real guests' workers=1 seconds=1800
 fi
 home=$PWD/build/tempest-$driver

@@ -195,6 +195,8 @@ class _Answer:
         if self._answer.length:
             # An answer that broke off must not look whole.
             raise http.client.IncompleteRead(b"", self._answer.length)
+        # Of an answer that told its length nobody has noticed the end. From here on the connection is others'.
+        self._answer.close()
         self._keep(self._connection, self._answer)
 
     def close(self) -> None:

@@ -115,6 +115,7 @@ def test_extensions(cloud):
     listed = cloud.get("/extensions").json["extensions"]
     assert {"alias", "name", "namespace", "description", "links", "updated"} == set(listed[0])
     assert cloud.get("/extensions/os-keypairs").json["extension"]["alias"] == "os-keypairs"
+    assert cloud.get("/extensions/os-hosts").json["extension"]["name"] == "Hosts"
     assert cloud.get("/extensions/none").status_code == 404
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import io
 import os
 import resource
 import socket
@@ -48,7 +49,8 @@ class Behind:
             self.broken.set()
         body = f"{environ['REQUEST_METHOD']} {path}?{environ['QUERY_STRING']} {size} {digest.hexdigest()}".encode()
         status = "204 No Content" if path.endswith("/empty") else "201 Created"
-        start_response(status, [("X-Answer", "yes"), ("X-Twice", "1"), ("X-Twice", "2")])
+        length = [("Content-Length", str(len(body)))] if path.endswith("/measured") else []
+        start_response(status, [("X-Answer", "yes"), ("X-Twice", "1"), ("X-Twice", "2"), *length])
         return [] if status.startswith("204") else [body]
 
 
@@ -184,6 +186,28 @@ def test_what_is_behind_comes_back(behind: Behind) -> None:
     assert asked(client, "POST", "/x", b"data")[0].status == 201
     again.stop()
     front.stop()
+
+
+@pytest.mark.parametrize("path", ["/measured", "/chunked", "/empty"])
+def test_a_connection_is_used_again(client: http.client.HTTPConnection, behind: Behind, path: str) -> None:
+    for _ in range(3):
+        asked(client, "GET", path)
+    assert len({environ["REMOTE_PORT"] for environ in behind.seen}) == 1
+
+
+def test_who_closes_late_closes_nothing_of_others(behind: Behind) -> None:
+    """A server may close an answer when the next request is on its way over the same connection."""
+    back = Running(behind)
+    forwarder = Forwarder(f"http://127.0.0.1:{back.port}", timeout=10)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/measured", "wsgi.input": io.BytesIO()}
+    first, second = (forwarder(dict(environ), lambda *_: None) for _ in range(2))
+    assert b"".join(first) == b"".join(second)
+    third = forwarder(dict(environ), lambda *_: None)
+    first.close()
+    second.close()
+    assert b"".join(third).startswith(b"GET /measured?")
+    forwarder.close()
+    back.stop()
 
 
 def test_an_answer_that_is_no_http() -> None:

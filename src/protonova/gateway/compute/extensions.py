@@ -46,6 +46,7 @@ EXTENSIONS = {
     "os-flavor-access": ("FlavorAccess", "Who may use private flavors."),
     "os-flavor-extra-specs": ("FlavorExtraSpecs", "Extra specs of flavors."),
     "os-flavor-manage": ("FlavorManage", "Flavors created and deleted."),
+    "os-hosts": ("Hosts", "The hosts, as older clients know them."),
     "os-hypervisors": ("Hypervisors", "The hypervisors."),
     "os-instance-actions": ("InstanceActions", "What was done to servers."),
     "os-instance_usage_audit_log": ("OSInstanceUsageAuditLog", "The audits of usage."),
