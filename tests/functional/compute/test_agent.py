@@ -27,6 +27,7 @@ class Cell(host_pb2_grpc.HostServiceServicer):
         self.guests = queue.Queue()
         self.hosts = set()
         self.servers = set()
+        self.unsettled = set()
 
     def ReportHosts(self, request, context):
         self.hosts.update(report.host for report in request.hosts)
@@ -37,8 +38,10 @@ class Cell(host_pb2_grpc.HostServiceServicer):
 
     def ReportGuests(self, request, context):
         self.guests.put(request)
-        unknown = {guest.server_id for guest in request.guests} - self.servers
-        return host_pb2.ReportGuestsResponse(unknown_server_ids=sorted(unknown))
+        told = {guest.server_id for guest in request.guests}
+        return host_pb2.ReportGuestsResponse(
+            unknown_server_ids=sorted(told - self.servers), unsettled_server_ids=sorted(told & self.unsettled)
+        )
 
 
 class Providers(provider_grpc.ResourceProviderServiceServicer):
@@ -230,6 +233,21 @@ def test_a_guest_that_no_server_owns_is_taken_away_by_an_agent_that_comes_back(r
     while running.ids():
         running.cell.guests.get(timeout=SECONDS)
     assert running.ids() == set()
+
+
+def test_a_guest_whose_cell_is_at_work_on_it_is_looked_at_again(running):
+    def told():
+        while True:
+            for guest in running.cell.guests.get(timeout=SECONDS).guests:
+                if guest.server_id == SERVER:
+                    return guest
+
+    running.cell.unsettled.add(SERVER)
+    running.spawn()
+    first = told()
+    again = told()
+    assert again.observed_at.ToMicroseconds() > first.observed_at.ToMicroseconds()
+    assert again.power_state == server_pb2.POWER_STATE_RUNNING
 
 
 def test_names_of_nodes_outlive_the_agent(running):
