@@ -200,9 +200,16 @@ class Site:
                 for guest in stub.ListGuests(guest_pb2.ListGuestsRequest(host=host)).guests
             )
 
+    def members(self, group: str) -> set[str]:
+        return set(self.user.get(f"/os-server-groups/{group}")["server_group"]["members"])
+
     def images(self) -> Counter[str]:
+        """Names of the images that can be used; of others also their status."""
         found = self.admin.beside("GET", "/image/v2/images?limit=1000")["images"]
-        return Counter(one["name"] for one in found if one["id"] != self.image)
+        others = [one for one in found if one["id"] != self.image]
+        return Counter(
+            one["name"] if one["status"] == "active" else f"{one['name']}, {one['status']}" for one in others
+        )
 
 
 def claimed(flavor: Flavor, host: str) -> tuple[str, int, int, int]:

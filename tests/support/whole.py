@@ -3,7 +3,10 @@ as an application. A service can be ended like a process that is killed, and beg
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -186,6 +189,17 @@ class Whole:
         """After its death."""
         self.life[name].bury()
         self.start(name)
+
+    def left_on_hosts(self) -> Counter[tuple[str, str]]:
+        """What hosts keep beside guests, and where: what is set aside for a move, guests on their way, and copies
+        of disks on their way to the image service."""
+        store = sqlite3.connect(self.directory / "fake-guests.sqlite")
+        with contextlib.closing(store):
+            return Counter(
+                (kind, host)
+                for kind in ("asides", "passing", "snapshots")
+                for (host,) in store.execute(f"SELECT host FROM {kind}")
+            )
 
     def close(self) -> None:
         self.gateway.close()

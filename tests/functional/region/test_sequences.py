@@ -148,6 +148,8 @@ class Sequences(RuleBasedStateMachine):
         assert self.site.ports() == ports, self._story()
         held = Counter((volume, id_) for id_, server in self.servers.items() for volume in server.volumes)
         assert self.site.attachments() == held, self._story()
+        aside = Counter(("asides", one.before.host) for one in self.servers.values() if one.before)
+        assert self.site.whole.left_on_hosts() == aside, self._story()
 
 
 def _seen(shown: dict[str, Any]) -> dict[str, Any]:
