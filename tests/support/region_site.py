@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 
 from protonova.common.v1 import operation_pb2, operation_pb2_grpc
 from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
+from protonova.services.runtime import errors
 from protonova.services.runtime.channel import connect
 from tests.support.server_model import ADMIN, LARGE, SMALL, Flavor, Server
-from tests.support.whole import HOSTS, Account, Whole
+from tests.support.whole import HOSTS, PATIENCE, Account, Whole
 
-PATIENCE = 30.0
 VOLUMES = "/volume/v3"
 ENDED = ("confirmed", "reverted", "completed", "cancelled", "failed", "error")
 STUCK = operation_pb2.OPERATION_STATE_STUCK
@@ -147,7 +147,7 @@ class Site:
 
     def show(self, server_id: str) -> dict[str, Any]:
         """As an administrator sees it; one that is not there is DELETED."""
-        answer = self.admin.call("GET", f"/servers/{server_id}")
+        answer = self.admin.look(f"/servers/{server_id}")
         if answer.status_code == 404:
             return {"status": "DELETED"}
         assert answer.status_code == 200, answer.text
@@ -161,7 +161,10 @@ class Site:
 
     def idle(self, server_id: str) -> bool:
         """Whether nothing is under way; what is stuck fails."""
-        newest = self.newest(server_id)
+        try:
+            newest = self.newest(server_id)
+        except errors.Unavailable:
+            return False  # its conductor begins anew
         assert newest is None or newest.state != STUCK, newest
         return newest is None or newest.HasField("finished_at")
 

@@ -219,7 +219,7 @@ class Subject:
     def _differences(self) -> list[str]:
         """Of the region from each of the worlds that are possible; none if it is one of them."""
         if self.id and not self.site.idle(self.id):
-            return [f"under way: {self.site.newest(self.id)}"]
+            return ["something is under way"]
         shown = self.site.show(self.id) if self.id else {"status": "DELETED"}
         found = []
         for world in self.possible:

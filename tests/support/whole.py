@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -41,6 +42,7 @@ SERVICES: dict[str, Callable[[Any, Server], Any]] = {
 }
 PASSWORD = "secret"
 LATEST = "2.104"
+PATIENCE = 30.0
 
 
 class Companions:
@@ -97,8 +99,16 @@ class Account:
             content_type=None if body is None else "application/json",
         )
 
+    def look(self, path: str) -> TestResponse:
+        """Patient with services that begin anew."""
+        ends = time.monotonic() + PATIENCE
+        while (answer := self.call("GET", path)).status_code in (502, 503, 504):
+            assert time.monotonic() < ends, answer.text
+            time.sleep(0.02)
+        return answer
+
     def get(self, path: str) -> Any:
-        answer = self.call("GET", path)
+        answer = self.look(path)
         assert answer.status_code == 200, answer.text
         return answer.json
 
