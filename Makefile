@@ -72,7 +72,8 @@ simulate: $(VENV)/.installed-dev ## Replay a day of a region of 100,000 hosts by
 
 chaos: install $(VENV)/.installed-dev ## Kill processes of a cloud of its own while servers live in it
 	@CHAOS_KILLS=$${CHAOS_KILLS:-40} CHAOS_CLAIMS=$${CHAOS_CLAIMS:-2000} \
-		CHAOS_REQUESTS=$${CHAOS_REQUESTS:-5000} $(PY) -m pytest -q -s tests/chaos
+		CHAOS_REQUESTS=$${CHAOS_REQUESTS:-5000} CHAOS_SEQUENCES=$${CHAOS_SEQUENCES:-500} \
+		CHAOS_POINTS=$${CHAOS_POINTS:-all} $(PY) -m pytest -q -s tests/chaos tests/functional/region
 
 tempest: install ## Run tempest's compute tests and write docs/conformance.md
 	@tools/tempest.sh $(VENV)

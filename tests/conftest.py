@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,28 +54,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Notes how many kill points a test went through."""
+    """Notes at how many kill points which service died in a test."""
     from tests.support import operations
 
-    before = operations.deaths_died
+    before = Counter(operations.deaths_died)
     try:
         return (yield)
     finally:
-        if operations.deaths_died > before:
-            item.user_properties.append((_KILL_POINTS, operations.deaths_died - before))
+        if died := operations.deaths_died - before:
+            item.user_properties.append((_KILL_POINTS, dict(died)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    counted = [
-        int(number)
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, number in report.user_properties
-        if name == _KILL_POINTS
-    ]
+    counted: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                for name, died in report.user_properties:
+                    if name == _KILL_POINTS:
+                        counted.update(died)
     if counted:
-        terminalreporter.write_line(f"Replicas died at {sum(counted)} points of operations.")
+        told = ", ".join(f"{service} {count}" for service, count in sorted(counted.items()))
+        terminalreporter.write_line(f"Services died at {counted.total()} points of operations: {told}.")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

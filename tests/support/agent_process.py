@@ -24,6 +24,7 @@ class Cell(host_pb2_grpc.HostServiceServicer):
         self.guests = queue.Queue()
         self.hosts = set()
         self.servers = set()
+        self.unsettled = set()
         self.identities = {}
 
     def ReportHosts(self, request, context):
@@ -36,8 +37,10 @@ class Cell(host_pb2_grpc.HostServiceServicer):
 
     def ReportGuests(self, request, context):
         self.guests.put(request)
-        unknown = {guest.server_id for guest in request.guests} - self.servers
-        return host_pb2.ReportGuestsResponse(unknown_server_ids=sorted(unknown))
+        told = {guest.server_id for guest in request.guests}
+        return host_pb2.ReportGuestsResponse(
+            unknown_server_ids=sorted(told - self.servers), unsettled_server_ids=sorted(told & self.unsettled)
+        )
 
 
 class Providers(provider_grpc.ResourceProviderServiceServicer):

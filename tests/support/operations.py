@@ -13,6 +13,7 @@ preempted it. Then
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -28,8 +29,9 @@ LEASE_SECONDS = 0.25
 POLL_SECONDS = 0.03
 PATIENCE = 60.0
 
-# How often replicas have died in `prove_killed` so far, in this process; the report tells of all processes.
-deaths_died = 0
+# How often which service has died so far, in this process; the report tells of all processes. In `prove_killed` it
+# is the conductor, which has most of the operations.
+deaths_died: Counter[str] = Counter()
 
 
 class Case(Protocol):
@@ -112,7 +114,7 @@ def prove_killed(case: Case, *, failing: bool = False, commits: int = 0) -> int:
                 mortal.close()
                 return deaths - first
             deaths += 1
-            _count_a_death()
+            count_a_death("conductor")
             db = case.open(Database)
             with _running(case, db) as heir:
                 if failing:
@@ -124,9 +126,8 @@ def prove_killed(case: Case, *, failing: bool = False, commits: int = 0) -> int:
             mortal.close()
 
 
-def _count_a_death() -> None:
-    global deaths_died
-    deaths_died += 1
+def count_a_death(service: str) -> None:
+    deaths_died[service] += 1
 
 
 def prove_preempted(case: Case) -> None:

@@ -121,6 +121,21 @@ def test_a_guest_that_no_server_owns_is_taken_away_by_an_agent_that_comes_back(r
     assert running.ids() == set()
 
 
+def test_a_guest_whose_cell_is_at_work_on_it_is_looked_at_again(running):
+    def told():
+        while True:
+            for guest in running.cell.guests.get(timeout=SECONDS).guests:
+                if guest.server_id == SERVER:
+                    return guest
+
+    running.cell.unsettled.add(SERVER)
+    running.spawn()
+    first = told()
+    again = told()
+    assert again.observed_at.ToMicroseconds() > first.observed_at.ToMicroseconds()
+    assert again.power_state == server_pb2.POWER_STATE_RUNNING
+
+
 def test_names_of_nodes_outlive_the_agent(running):
     before = {host.host: host.node_id for host in running.cell.reports.get(timeout=SECONDS).hosts}
     running.stop()

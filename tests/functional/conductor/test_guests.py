@@ -62,6 +62,48 @@ def test_an_operation_knows_better(cell: Conductor):
     assert cell.get(server.id) == before
 
 
+def seen_at(cell: Conductor, server: Server, seconds: float, state: str) -> pb.ReportGuestsResponse:
+    """A report of a guest that was looked at so long after the server's last change."""
+    report = pb.GuestReport(
+        host="host1", server_id=server.id, power_state=PowerState.Value(f"POWER_STATE_{state}")
+    )
+    changed = cell.get(server.id).updated_at
+    report.observed_at.FromMicroseconds(changed.ToMicroseconds() + int(seconds * 1e6))
+    return cell.hosts.ReportGuests(pb.ReportGuestsRequest(guests=[report]))
+
+
+def test_a_report_that_was_on_its_way_while_something_was_done_is_of_the_past(cell: Conductor):
+    server = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    before = cell.get(server.id)
+    assert list(seen_at(cell, server, -0.1, "SHUTDOWN").unsettled_server_ids) == [server.id]
+    assert cell.get(server.id) == before
+    assert list(seen_at(cell, server, -0.1, "RUNNING").unsettled_server_ids) == []
+    assert list(seen_at(cell, server, 0.1, "SHUTDOWN").unsettled_server_ids) == []
+    assert cell.get(server.id).vm_state == VmState.VM_STATE_STOPPED
+
+
+def test_a_guest_whose_server_is_worked_on_is_to_be_looked_at_again(cell: Conductor):
+    server = has(
+        cell,
+        vm_state="VM_STATE_ACTIVE",
+        power_state="POWER_STATE_RUNNING",
+        task_state=TaskState.TASK_STATE_POWERING_OFF,
+    )
+    assert list(seen_at(cell, server, 0.1, "SHUTDOWN").unsettled_server_ids) == [server.id]
+
+
+def test_a_complete_report_of_before_a_guest_was_made_does_not_miss_it(cell: Conductor):
+    made = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
+    request = pb.ReportGuestsRequest(complete_hosts=["host1"])
+    changed = cell.get(made.id).updated_at.ToMicroseconds()
+    request.observed_at.FromMicroseconds(changed - 1)
+    cell.hosts.ReportGuests(request)
+    assert cell.get(made.id).power_state == PowerState.POWER_STATE_RUNNING
+    request.observed_at.FromMicroseconds(changed + 1)
+    cell.hosts.ReportGuests(request)
+    assert cell.get(made.id).power_state == PowerState.POWER_STATE_UNSPECIFIED
+
+
 def test_strangers(cell: Conductor):
     server = has(cell, vm_state="VM_STATE_ACTIVE", power_state="POWER_STATE_RUNNING")
     assert tell(cell, new_server(), "RUNNING") != []

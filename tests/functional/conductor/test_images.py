@@ -26,7 +26,7 @@ from protonova.services.runtime.channel import connect
 from tests.functional.conductor.test_delete import assert_nothing_left, delete
 from tests.functional.conductor.test_power import ACTIVE, STOPPED, idle, stop
 from tests.functional.conductor.test_takeover import lose, replica  # noqa: F401 - a fixture
-from tests.support.conductor import Conductor, Edges, new_build, new_server, unblocked
+from tests.support.conductor import Conductor, Edges, as_user, new_build, new_server, unblocked
 
 SHELVED = VmState.VM_STATE_SHELVED
 OFFLOADED = VmState.VM_STATE_SHELVED_OFFLOADED
@@ -84,6 +84,18 @@ def test_an_image_of_a_running_server(cell: Conductor, edges: Edges):
         "base_image_ref": server.image.id,
     }
     assert not edges.guest_images.copies
+
+
+def test_a_call_that_is_sent_again_makes_no_second_image(cell: Conductor, edges: Edges):
+    """The answer was lost with a connection."""
+    server = cell.boot()
+    made = []
+    for _ in range(2):
+        with as_user(request_id="req-image"):
+            made.append(create_image(cell, server.id))
+        cell.wait(server.id, lambda s: idle(s) and edges.glance.records[made[0]].status == "active")
+    assert made[0] == made[1]
+    assert list(edges.glance.records) == made[:1]
 
 
 @pytest.mark.parametrize("method", ["SnapshotGuest", "UploadSnapshot"])

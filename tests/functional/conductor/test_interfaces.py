@@ -64,6 +64,19 @@ def test_a_port_of_a_network_comes_and_goes(cell: Conductor, edges: Edges, serve
     assert events(cell, server.id, "req-unplug") == done
 
 
+def test_a_call_that_is_sent_again_plugs_nothing_twice(cell: Conductor, edges: Edges, server: Server):
+    network = edges.networks.add_network("private")
+    told = []
+    for _ in range(2):
+        with as_user(request_id="req-plug"):
+            told.append(attach(cell, server, network_id=network.id).interface.port_id)
+    assert told[0] == told[1]
+    assert [interface.port_id for interface in cell.get(server.id).interfaces] == told[:1]
+    with as_user(request_id="req-other"):
+        attach(cell, server, network_id=network.id)
+    assert len(cell.get(server.id).interfaces) == 2
+
+
 def test_a_port_of_the_user_stays(cell: Conductor, edges: Edges, server: Server):
     port = edges.networks.add_port(edges.networks.add_network("private"))
     attach(cell, server, port_id=port.id)

@@ -49,6 +49,20 @@ def events(cell: Conductor, server_id: str, request_id: str):
     return action.action, action.message, [(event.name, event.result) for event in action.events]
 
 
+def test_a_call_that_is_sent_again_begins_nothing(cell: Conductor):
+    """The answer was lost with a connection."""
+    server = cell.boot()
+    for _ in range(2):
+        with as_user(request_id="req-stop"):
+            stop(cell, server.id)
+    cell.wait(server.id, lambda s: s.vm_state == STOPPED)
+    with as_user(request_id="req-stop"):
+        stop(cell, server.id)
+    assert [one.kind for one in cell.engine.list(subject=server.id)] == ["stop", "create"]
+    with as_user(request_id="req-again"), pytest.raises(errors.FailedPrecondition):
+        stop(cell, server.id)
+
+
 def test_stop_start_reboot(cell: Conductor, edges: Edges):
     server = cell.boot()
     with as_user(request_id="req-stop"):

@@ -1,7 +1,8 @@
 """Tells the cell what guests do outside any operation, and takes away guests that nobody owns.
 
-The hypervisor owns power states. Each change a driver sees is reported; a full report of every host follows at
-start, after missed events, and now and then, so that nothing stays unseen.
+The hypervisor owns power states. When a driver sees a change, the guest is looked at and what it is then is
+reported; a full report of every host follows at start, after missed events, and now and then, so that nothing stays
+unseen. A guest that its cell calls unsettled, for it is at work on it, is looked at again after a while.
 
 A guest is an orphan if and only if it carries our mark and its cell has said twice, some seconds apart, that no
 server of that id lives on this host. What happens to it is the operator's choice: `reap`, `stop`, `log`,
@@ -54,9 +55,10 @@ class GuestSync:
         # Called for a host whenever all its guests are reported.
         self._tidy = tidy
         self._changed = threading.Condition()
-        self._news: dict[Key, host_pb2.GuestReport] = {}
+        self._news: set[Key] = set()
         self._resync: set[str] = {host.name for host in hosts}
         self._suspects: dict[Key, float] = {}
+        self._unsettled: dict[Key, float] = {}
         self._stopping = False
         self._unsubscribe: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="guest-sync", daemon=True)
@@ -87,10 +89,7 @@ class GuestSync:
                 if event.kind is GuestEventKind.RESYNC:
                     self._resync.add(host)
                 else:
-                    missing = event.kind is GuestEventKind.DELETED
-                    self._news[host, event.server_id] = _report(
-                        host, event.server_id, event.power_state, missing
-                    )
+                    self._news.add((host, event.server_id))
                 self._changed.notify_all()
 
         return heard
@@ -103,53 +102,83 @@ class GuestSync:
                 )
                 if self._stopping:
                     return
-                news, self._news = self._news, {}
+                news, self._news = self._news, set()
                 resync, self._resync = self._resync, set()
             try:
                 with context.use(context.internal("compute")):
                     self._tell(news, resync)
                     self._settle_suspects()
+                    self._look_again()
             except (errors.Error, virt_errors.DriverError) as error:
                 LOG.info("Guests not reported, trying again: %s", error)
                 self._put_back(news, resync)
 
     def _until_due(self) -> float | None:
-        """Seconds until a suspect is to be asked about again; None = there is none."""
-        if not self._suspects:
-            return None
-        return max(0.0, min(self._suspects.values()) + self._orphan_seconds - time.monotonic())
+        """Seconds until a guest is to be asked about again; None = there is none."""
+        dues = [
+            *(since + self._orphan_seconds for since in self._suspects.values()),
+            *(since + _RETRY_SECONDS for since in self._unsettled.values()),
+        ]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
 
-    def _put_back(self, news: dict[Key, host_pb2.GuestReport], resync: set[str]) -> None:
-        """What could not be told waits; what was heard meanwhile is newer."""
+    def _put_back(self, news: set[Key], resync: set[str]) -> None:
+        """What could not be told waits."""
         with self._changed:
-            self._news = {**news, **self._news}
+            self._news |= news
             self._resync |= resync
             self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_SECONDS)
 
-    def _tell(self, news: dict[Key, host_pb2.GuestReport], resync: set[str]) -> None:
-        reports = list(news.values())
-        for start in range(0, len(reports), _BATCH):
-            self._send(reports[start : start + _BATCH])
+    def _tell(self, news: Iterable[Key], resync: set[str]) -> None:
+        keys = sorted(news)
+        for start in range(0, len(keys), _BATCH):
+            self._send([self._seen(key) for key in keys[start : start + _BATCH]])
         for name in sorted(resync):
             if not self._is_told(name):
                 raise errors.Unavailable(f"The cell has not said yet who {name} is.", reason="HOST_UNTOLD")
             host = self._hosts.get(name)
-            states = host.driver.guests()
-            self._send(
-                [_report(name, state.server_id, state.power_state) for state in states], complete_hosts=[name]
-            )
+            looked = _now()
+            reports = [
+                _report(name, state.server_id, state.power_state, looked) for state in host.driver.guests()
+            ]
+            self._send(reports, complete_hosts=[name], looked=looked)
             self._tidy(host)
 
-    def _send(self, reports: Iterable[host_pb2.GuestReport], complete_hosts: Iterable[str] = ()) -> None:
-        request = host_pb2.ReportGuestsRequest(guests=reports, complete_hosts=complete_hosts)
+    def _seen(self, key: Key) -> host_pb2.GuestReport:
+        """What a guest is now."""
+        looked = _now()
+        try:
+            state = self._hosts.get(key[0]).driver.guest(key[1])
+        except virt_errors.GuestNotFound:
+            return _report(*key, PowerState.NOSTATE, looked, missing=True)
+        return _report(*key, state.power_state, looked)
+
+    def _send(
+        self,
+        reports: Iterable[host_pb2.GuestReport],
+        complete_hosts: Iterable[str] = (),
+        looked: timestamp_pb2.Timestamp | None = None,
+    ) -> None:
+        request = host_pb2.ReportGuestsRequest(
+            guests=reports, complete_hosts=complete_hosts, observed_at=looked
+        )
         answer = self._cell.ReportGuests(request)
-        unknown = set(answer.unknown_server_ids)
+        unknown, unsettled = set(answer.unknown_server_ids), set(answer.unsettled_server_ids)
+        now = time.monotonic()
         for report in request.guests:
             key = (report.host, report.server_id)
             if report.server_id in unknown and not report.missing:
-                self._suspects.setdefault(key, time.monotonic())
+                self._suspects.setdefault(key, now)
             else:
                 self._suspects.pop(key, None)
+            if report.server_id in unsettled:
+                self._unsettled[key] = now
+            else:
+                self._unsettled.pop(key, None)
+
+    def _look_again(self) -> None:
+        """At guests whose cell was at work on them a while ago."""
+        edge = time.monotonic() - _RETRY_SECONDS
+        self._tell([key for key, since in self._unsettled.items() if since <= edge], set())
 
     def _settle_suspects(self) -> None:
         """Asks again about guests called unknown a while ago, and acts on those that still are."""
@@ -163,9 +192,8 @@ class GuestSync:
                 state = host.driver.guest(key[1])
             except virt_errors.GuestNotFound:
                 continue
-            answer = self._cell.ReportGuests(
-                host_pb2.ReportGuestsRequest(guests=[_report(key[0], key[1], state.power_state)])
-            )
+            report = _report(*key, state.power_state, _now())
+            answer = self._cell.ReportGuests(host_pb2.ReportGuestsRequest(guests=[report]))
             if key[1] in answer.unknown_server_ids:
                 self._act(host, key[1])
 
@@ -179,9 +207,15 @@ class GuestSync:
             host.driver.power_off(server_id, graceful=False)
 
 
-def _report(host: str, server_id: str, state: PowerState, missing: bool = False) -> host_pb2.GuestReport:
-    observed = timestamp_pb2.Timestamp()
-    observed.GetCurrentTime()
+def _now() -> timestamp_pb2.Timestamp:
+    now = timestamp_pb2.Timestamp()
+    now.GetCurrentTime()
+    return now
+
+
+def _report(
+    host: str, server_id: str, state: PowerState, looked: timestamp_pb2.Timestamp, missing: bool = False
+) -> host_pb2.GuestReport:
     return host_pb2.GuestReport(
-        host=host, server_id=server_id, power_state=power_state(state), missing=missing, observed_at=observed
+        host=host, server_id=server_id, power_state=power_state(state), missing=missing, observed_at=looked
     )

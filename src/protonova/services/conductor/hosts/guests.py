@@ -1,8 +1,9 @@
 """What agents say of guests outside any operation, and what becomes of their servers.
 
 The hypervisor owns power states; the conductor owns vm_states. A server follows its guest if and only if it is on
-the reporting host and nothing is being done to it: what an operation does to a guest is told by the operation.
-Reports come again and again, so one that came at the wrong moment is made good by the next.
+the reporting host, nothing is being done to it, and nothing has been since the guest was looked at: what an
+operation does to a guest is told by the operation, and a report that was on its way meanwhile is of the past. Such
+a guest is unsettled, and its agent looks again.
 
 One state leads instead of following: the guest of a softly deleted server is switched off whenever it is seen to
 run.
@@ -12,13 +13,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
 from protonova.conductor.v1 import host_pb2
+from protonova.services.conductor.clock import to_micros
 from protonova.services.conductor.moves import store as moves
 from protonova.services.conductor.servers.store import Servers
 from protonova.services.conductor.states import IDLE, power_state_name, vm_state_name
@@ -29,7 +33,6 @@ _log = logging.getLogger("protonova.conductor.guests")
 
 _CHUNK = 500
 _NO_GUEST = PowerState.POWER_STATE_UNSPECIFIED
-_UNKNOWN = ("", IDLE, _NO_GUEST, VmState.VM_STATE_UNSPECIFIED)
 _RUNS = (PowerState.POWER_STATE_RUNNING, PowerState.POWER_STATE_PAUSED)
 _OFF = {PowerState.POWER_STATE_SHUTDOWN, PowerState.POWER_STATE_CRASHED}
 # Only these follow their guests; in any other state the server says what its guest should be.
@@ -48,36 +51,46 @@ _STATE_OF = {
 }
 
 
+@dataclass
+class Taken:
+    """Ids of reported guests: those that have no server on their host, and those to be looked at again."""
+
+    unknown: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+
+
 def take_reports(
     db: Database,
     store: Servers,
     request: host_pb2.ReportGuestsRequest,
     keep_off: Callable[[str], object] = lambda _: None,
-) -> list[str]:
-    """Lets servers follow their guests; returns the ids of guests that have no server on their host. `keep_off` is
-    called for servers whose guest should not run, and does."""
+) -> Taken:
+    """Lets servers follow their guests. `keep_off` is called for servers whose guest should not run, and does."""
     reports = list(request.guests)
     ids = [report.server_id for report in reports]
     known, moving = db.read(lambda connection: (_known(connection, ids), _moving(connection, ids)))
-    unknown = []
+    taken = Taken()
     for report in reports:
-        host, task_state, power_state, vm_state = known.get(report.server_id, _UNKNOWN)
-        if host != report.host:
+        row = known.get(report.server_id)
+        if row is None or row.host != report.host:
             # Of a server on the move there may be guests on both hosts.
             if (report.server_id, report.host) not in moving:
-                unknown.append(report.server_id)
+                taken.unknown.append(report.server_id)
             continue
         seen = _NO_GUEST if report.missing else report.power_state
-        if task_state == IDLE and seen != power_state:
-            _follow(db, store, report.server_id, report.host, seen)
-        if task_state == IDLE and vm_state == VmState.VM_STATE_SOFT_DELETED and seen in _RUNS:
+        if seen != row.power_state:
+            past = 0 < to_micros(report.observed_at) < row.updated_at
+            if row.task_state != IDLE or past or not _follow(db, store, row, seen):
+                taken.unsettled.append(report.server_id)
+        if row.task_state == IDLE and row.vm_state == VmState.VM_STATE_SOFT_DELETED and seen in _RUNS:
             keep_off(report.server_id)
     reported = {report.server_id for report in reports}
+    looked = to_micros(request.observed_at)
     for host in request.complete_hosts:
-        for server_id in db.read(partial(_with_guest, host=host)):
-            if server_id not in reported:
-                _follow(db, store, server_id, host, _NO_GUEST)
-    return unknown
+        for row in db.read(partial(_with_guest, host=host)):
+            if row.id not in reported and not 0 < looked < row.updated_at:
+                _follow(db, store, row, _NO_GUEST)
+    return taken
 
 
 def follow(server: Server, seen: PowerState.ValueType) -> bool:
@@ -92,45 +105,52 @@ def follow(server: Server, seen: PowerState.ValueType) -> bool:
     return True
 
 
-def _follow(db: Database, store: Servers, server_id: str, host: str, seen: PowerState.ValueType) -> None:
+def _follow(db: Database, store: Servers, row: Any, seen: PowerState.ValueType) -> bool:
+    """False when the server has been changed since it was read."""
     before = VmState.VM_STATE_UNSPECIFIED
+    still = False
 
     def alter(server: Server) -> None:
-        nonlocal before
-        before = server.vm_state
-        if server.host == host:
+        nonlocal before, still
+        before, still = server.vm_state, server.generation == row.generation
+        if still:
             follow(server, seen)
 
     def change(connection: Connection) -> Server | None:
-        if not store.existing(connection, [server_id], living=True):
+        if not store.existing(connection, [row.id], living=True):
             return None
-        return store.change(connection, server_id, alter)
+        return store.change(connection, row.id, alter)
 
     server = db.write(change)
-    if server is not None:
-        _log.info(
-            "Guest of server %s on %s is %s; its state: %s, before: %s",
-            server_id,
-            host,
-            "missing" if seen == _NO_GUEST else power_state_name(seen),
-            vm_state_name(server.vm_state),
-            vm_state_name(before),
-        )
+    if server is None or not still:
+        return server is None
+    _log.info(
+        "Guest of server %s on %s is %s; its state: %s, before: %s",
+        row.id,
+        row.host,
+        "missing" if seen == _NO_GUEST else power_state_name(seen),
+        vm_state_name(server.vm_state),
+        vm_state_name(before),
+    )
+    return True
 
 
-def _known(connection: Connection, server_ids: Sequence[str]) -> dict[str, tuple[str, int, int, int]]:
+_COLUMNS = (
+    servers.c.id,
+    servers.c.host,
+    servers.c.task_state,
+    servers.c.power_state,
+    servers.c.vm_state,
+    servers.c.updated_at,
+    servers.c.generation,
+)
+
+
+def _known(connection: Connection, server_ids: Sequence[str]) -> dict[str, Any]:
     found = {}
     for chunk in _chunks(server_ids):
-        rows = connection.execute(
-            sa.select(
-                servers.c.id,
-                servers.c.host,
-                servers.c.task_state,
-                servers.c.power_state,
-                servers.c.vm_state,
-            ).where(servers.c.id.in_(chunk), servers.c.deleted_at == 0)
-        )
-        found.update({row.id: (row.host, row.task_state, row.power_state, row.vm_state) for row in rows})
+        query = sa.select(*_COLUMNS).where(servers.c.id.in_(chunk), servers.c.deleted_at == 0)
+        found.update({row.id: row for row in connection.execute(query)})
     return found
 
 
@@ -141,11 +161,11 @@ def _moving(connection: Connection, server_ids: Sequence[str]) -> set[tuple[str,
     return found
 
 
-def _with_guest(connection: Connection, *, host: str) -> list[str]:
+def _with_guest(connection: Connection, *, host: str) -> list[Any]:
     """Servers of a host that are idle and believed to have a guest."""
     return list(
-        connection.scalars(
-            sa.select(servers.c.id).where(
+        connection.execute(
+            sa.select(*_COLUMNS).where(
                 servers.c.host == host,
                 servers.c.deleted_at == 0,
                 servers.c.task_state == IDLE,

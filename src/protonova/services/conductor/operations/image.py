@@ -19,7 +19,7 @@ from protonova.compute.v1.guest_image_pb2_grpc import GuestImageServiceStub
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.hosts.record import Host
 from protonova.services.conductor.operations import agent
-from protonova.services.runtime import errors
+from protonova.services.runtime import context, errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
 # What the image service says of an image by itself, or what only the image was that the server came from.
@@ -38,12 +38,12 @@ def described(
     image_type: str,
     properties: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The record of an image to be made of a server. It inherits the properties of the image the server came from;
-    `properties` come over them."""
+    """The record of an image to be made of a server: the same one, however often its request is heard. It inherits
+    the properties of the image the server came from; `properties` come over them."""
     left_out = _NEVER_INHERITED | set(conf.non_inheritable_image_properties)
     inherited = {key: value for key, value in server.image.properties.items() if key not in left_out}
     return {
-        "id": str(uuid.uuid4()),
+        "id": _id(server),
         "name": name,
         "owner": owner,
         "min_disk_gb": max(server.image.min_disk_gb, server.flavor.root_gb),
@@ -57,6 +57,11 @@ def described(
             **(properties or {}),
         },
     }
+
+
+def _id(server: Server) -> str:
+    request_id = context.current().request_id
+    return str(uuid.uuid5(uuid.UUID(server.id), request_id) if request_id else uuid.uuid4())
 
 
 def record(cell: Cell, image: Mapping[str, Any]) -> None:

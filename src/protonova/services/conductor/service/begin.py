@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from protonova.common.v1.server_pb2 import Server, VmState
@@ -20,8 +21,19 @@ from protonova.services.conductor.operations import build as building
 from protonova.services.conductor.operations import create, delete, soft_delete
 from protonova.services.conductor.servers import device_names, reclaim
 from protonova.services.conductor.states import IDLE
+from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import context, errors
 from protonova.services.runtime.operations import DONE, PENDING, RUNNING, Engine
+
+_operations = operation_tables.operations
+
+
+class _RepeatError(Exception):
+    """The request was heard before, and began this."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(operation_id)
+        self.operation_id = operation_id
 
 
 class Beginnings:
@@ -80,6 +92,7 @@ class Beginnings:
         """Returns the operation's id; `kept` is what its steps must know and its payload must not show. `alter`
         sees the server once the table allows the action: it may refuse, change it, and say what the payload is. A
         payload that is a function is asked for after that, in the transaction; it may write, and refuse as well.
+        A call that was sent again, for its answer was lost with a connection, begins nothing.
         Raises `errors.NotFound` (SERVER_NOT_FOUND) and what `actions.check` raises."""
         ctx = context.current()
 
@@ -88,6 +101,7 @@ class Beginnings:
 
             def change(server: Server) -> None:
                 nonlocal found
+                self._pass_over_repeat(connection, action, server_id, payload, ctx)
                 actions.check(action, server, ctx, lambda host: self._cell.host_is_up(connection, host))
                 if action.doing != IDLE:
                     server.task_state = action.doing
@@ -101,7 +115,10 @@ class Beginnings:
             self._cell.servers.tell(connection, server)
             return begun
 
-        operation = self._cell.db.write(begin)
+        try:
+            operation = self._cell.db.write(begin)
+        except _RepeatError as known:
+            return known.operation_id
         self._engine.run(operation)
         return operation
 
@@ -226,6 +243,31 @@ class Beginnings:
             return begun
 
         self._engine.run(self._cell.db.write(begin))
+
+    def _pass_over_repeat(
+        self,
+        connection: Connection,
+        action: actions.Action,
+        server_id: str,
+        payload: object,
+        ctx: context.RequestContext,
+    ) -> None:
+        """Raises `_RepeatError` where the request has begun this before. Users see one action of a name for a
+        request of theirs; what they do not see may be begun several times by one."""
+        if not ctx.request_id or not action.name:
+            return
+        begun = connection.execute(
+            sa.select(_operations.c.id, _operations.c.payload).where(
+                _operations.c.subject == server_id,
+                _operations.c.kind == action.operation,
+                _operations.c.action == action.name,
+                _operations.c.request_id == ctx.request_id,
+            )
+        )
+        given = payload if isinstance(payload, Mapping) else {}
+        for row in begun:
+            if all(row.payload.get(name) == value for name, value in given.items()):
+                raise _RepeatError(row.id)
 
     def _operation(
         self,

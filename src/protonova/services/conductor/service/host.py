@@ -41,8 +41,8 @@ class HostServicer(host_pb2_grpc.HostServiceServicer):
     def ReportGuests(
         self, request: pb.ReportGuestsRequest, context: grpc.ServicerContext
     ) -> pb.ReportGuestsResponse:
-        unknown = guests.take_reports(self._cell.db, self._cell.servers, request, self._beginnings.keep_off)
-        return pb.ReportGuestsResponse(unknown_server_ids=unknown)
+        taken = guests.take_reports(self._cell.db, self._cell.servers, request, self._beginnings.keep_off)
+        return pb.ReportGuestsResponse(unknown_server_ids=taken.unknown, unsettled_server_ids=taken.unsettled)
 
     def ListComputeServices(
         self, request: pb.ListComputeServicesRequest, context: grpc.ServicerContext

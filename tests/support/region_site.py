@@ -1,0 +1,231 @@
+"""Servers in a whole region: how each action is asked for, and how the region is seen from outside."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from protonova.common.v1 import operation_pb2, operation_pb2_grpc
+from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
+from protonova.services.runtime import errors
+from protonova.services.runtime.channel import connect
+from tests.support.server_model import ADMIN, LARGE, SMALL, Flavor, Server
+from tests.support.whole import HOSTS, PATIENCE, Account, Whole
+
+VOLUMES = "/volume/v3"
+ENDED = ("confirmed", "reverted", "completed", "cancelled", "failed", "error")
+STUCK = operation_pb2.OPERATION_STATE_STUCK
+
+
+class Site:
+    """What servers are made of in a region, and who acts there."""
+
+    def __init__(self, whole: Whole) -> None:
+        self.whole, self.admin, self.user = whole, whole.admin, whole.user
+        for flavor in (SMALL, LARGE):
+            body = {
+                "id": flavor.name,
+                "name": flavor.name,
+                "vcpus": flavor.vcpus,
+                "ram": flavor.memory_mb,
+                "disk": flavor.disk_gb,
+            }
+            assert self.admin.call("POST", "/flavors", {"flavor": body}).status_code == 200
+        image = {"name": "blank", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+        self.image: str = self.admin.beside("POST", "/image/v2/images", image)["id"]
+        stream = {"Content-Type": "application/octet-stream"}
+        path = f"/image/v2/images/{self.image}/file"
+        self.admin.beside("PUT", path, data=b"\0" * 4096, headers=stream)
+        made = self.admin.beside(
+            "POST", "/network/v2.0/networks", {"network": {"name": "shared", "shared": True}}
+        )
+        self.network: str = made["network"]["id"]
+        subnet = {"network_id": self.network, "ip_version": 4, "cidr": "10.77.0.0/16"}
+        self.admin.beside("POST", "/network/v2.0/subnets", {"subnet": subnet})
+        self.volumes: list[str] = []
+        # The one that was attached last.
+        self.chosen = ""
+        self._channel = connect(whole.conf(), whole.targets["conductor"])
+        self._operations = operation_pb2_grpc.OperationServiceStub(self._channel)
+        found = self.admin.get("/placement/resource_providers")["resource_providers"]
+        self._providers = {one["name"]: one["uuid"] for one in found}
+
+    def close(self) -> None:
+        self._channel.close()
+
+    # ---- acting --------------------------------------------------------------------------------------------
+
+    def who(self, name: str) -> Account:
+        return self.admin if name == ADMIN else self.user
+
+    def create(self, name: str, **fields: Any) -> TestResponse:
+        body = {"name": name, "flavorRef": SMALL.name, "imageRef": self.image, "networks": "none", **fields}
+        return self.user.call("POST", "/servers", {"server": body})
+
+    def boot(self, name: str, flavor: Flavor = SMALL) -> str:
+        """The id of a server that is there."""
+        answer = self.create(name, flavorRef=flavor.name)
+        assert answer.status_code == 202, answer.text
+        server: str = answer.json["server"]["id"]
+        wait(lambda: self.show(server)["status"] != "BUILD" and self.idle(server), "a server")
+        return server
+
+    def ask(self, server_id: str, server: Server, action: str, who: str) -> TestResponse:
+        """One request; what it brings that the caller chooses is noted in the model by the caller."""
+        account = self.who(who)
+        path = f"/servers/{server_id}"
+        if action in ("delete", "rename", "set metadata"):
+            method, rest, body = {
+                "delete": ("DELETE", "", None),
+                "rename": ("PUT", "", {"server": {"name": f"{server.name}+"}}),
+                "set metadata": ("POST", "/metadata", {"metadata": {"note": _note(server)}}),
+            }[action]
+            return account.call(method, path + rest, body)
+        if action == "attach volume":
+            self.chosen = self.volume()
+            return account.call(
+                "POST",
+                f"{path}/os-volume_attachments",
+                {"volumeAttachment": {"volumeId": self.chosen}},
+            )
+        if action == "detach volume":
+            return account.call("DELETE", f"{path}/os-volume_attachments/{min(server.volumes)}")
+        if action == "attach interface":
+            body = {"interfaceAttachment": {"net_id": self.network}}
+            return account.call("POST", f"{path}/os-interface", body)
+        if action == "detach interface":
+            return account.call("DELETE", f"{path}/os-interface/{min(server.ports)}")
+        return account.call("POST", f"{path}/action", self._body(action))
+
+    def _body(self, action: str) -> dict[str, Any]:
+        return {
+            "start": {"os-start": None},
+            "stop": {"os-stop": None},
+            "reboot soft": {"reboot": {"type": "SOFT"}},
+            "reboot hard": {"reboot": {"type": "HARD"}},
+            "pause": {"pause": None},
+            "unpause": {"unpause": None},
+            "suspend": {"suspend": None},
+            "resume": {"resume": None},
+            "rescue": {"rescue": None},
+            "unrescue": {"unrescue": None},
+            "rebuild": {"rebuild": {"imageRef": self.image}},
+            "change password": {"changePassword": {"adminPass": "x"}},
+            "create image": {"createImage": {"name": "snapshot"}},
+            "shelve": {"shelve": None},
+            "offload": {"shelveOffload": None},
+            "unshelve": {"unshelve": None},
+            "resize": {"resize": {"flavorRef": LARGE.name}},
+            "resize back": {"resize": {"flavorRef": SMALL.name}},
+            "migrate": {"migrate": None},
+            "confirm": {"confirmResize": None},
+            "revert": {"revertResize": None},
+            "migrate live": {"os-migrateLive": {"host": None, "block_migration": "auto"}},
+            "restore": {"restore": None},
+            "force delete": {"forceDelete": None},
+            "lock": {"lock": None},
+            "unlock": {"unlock": None},
+            "reset to error": {"os-resetState": {"state": "error"}},
+        }[action]
+
+    def volume(self) -> str:
+        """The one that is free, or a new one."""
+        path = f"{VOLUMES}/{self.user.project_id}/volumes"
+        for known in self.volumes:
+            if self.user.beside("GET", f"{path}/{known}")["volume"]["status"] == "available":
+                return known
+        made: str = self.user.beside("POST", path, {"volume": {"size": 1}})["volume"]["id"]
+        wait(lambda: self.user.beside("GET", f"{path}/{made}")["volume"]["status"] == "available", "a volume")
+        self.volumes.insert(0, made)
+        return made
+
+    # ---- seeing --------------------------------------------------------------------------------------------
+
+    def show(self, server_id: str) -> dict[str, Any]:
+        """As an administrator sees it; one that is not there is DELETED."""
+        answer = self.admin.look(f"/servers/{server_id}")
+        if answer.status_code == 404:
+            return {"status": "DELETED"}
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json["server"]
+        return found
+
+    def newest(self, server_id: str) -> operation_pb2.Operation | None:
+        """What was done last, or is being done, to a server by its cell."""
+        request = operation_pb2.ListOperationsRequest(subject=server_id, page_size=1)
+        return next(iter(self._operations.ListOperations(request).operations), None)
+
+    def idle(self, server_id: str) -> bool:
+        """Whether nothing is under way; what is stuck fails."""
+        try:
+            newest = self.newest(server_id)
+        except errors.Unavailable:
+            return False  # its conductor begins anew
+        assert newest is None or newest.state != STUCK, newest
+        return newest is None or newest.HasField("finished_at")
+
+    def claims(self) -> Counter[tuple[str, int, int, int]]:
+        """Every claim there is: host, CPUs, memory and disk."""
+        found: Counter[tuple[str, int, int, int]] = Counter()
+        for host, provider in self._providers.items():
+            held = self.admin.get(f"/placement/resource_providers/{provider}/allocations")["allocations"]
+            for claim in held.values():
+                some = claim["resources"]
+                found[host, some["VCPU"], some["MEMORY_MB"], some["DISK_GB"]] += 1
+        return found
+
+    def used(self) -> tuple[int, int, int]:
+        detail = self.admin.get(f"/os-quota-sets/{self.user.project_id}/detail")["quota_set"]
+        return tuple(detail[name]["in_use"] for name in ("instances", "cores", "ram"))  # type: ignore[return-value]
+
+    def ports(self) -> Counter[str]:
+        found = self.admin.beside("GET", "/network/v2.0/ports")["ports"]
+        return Counter(one["device_id"] for one in found if one["device_owner"].startswith("compute:"))
+
+    def attachments(self) -> Counter[tuple[str, str]]:
+        """Volumes and the servers that the volume service holds them for."""
+        path = f"{VOLUMES}/{self.admin.project_id}/attachments?all_tenants=1"
+        headers = {"OpenStack-API-Version": "volume 3.44"}
+        found = self.admin.beside("GET", path, headers=headers)["attachments"]
+        return Counter((one["volume_id"], one["instance"]) for one in found)
+
+    def guests(self) -> Counter[tuple[str, str]]:
+        """Every guest there is, with its host; what is set aside does not count."""
+        with connect(self.whole.conf(), self.whole.targets["compute"]) as channel:
+            stub = guest_pb2_grpc.GuestServiceStub(channel)
+            return Counter(
+                (guest.server_id, host)
+                for host in HOSTS
+                for guest in stub.ListGuests(guest_pb2.ListGuestsRequest(host=host)).guests
+            )
+
+    def members(self, group: str) -> set[str]:
+        return set(self.user.get(f"/os-server-groups/{group}")["server_group"]["members"])
+
+    def images(self) -> Counter[str]:
+        """Names of the images that can be used; of others also their status."""
+        found = self.admin.beside("GET", "/image/v2/images?limit=1000")["images"]
+        others = [one for one in found if one["id"] != self.image]
+        return Counter(
+            one["name"] if one["status"] == "active" else f"{one['name']}, {one['status']}" for one in others
+        )
+
+
+def claimed(flavor: Flavor, host: str) -> tuple[str, int, int, int]:
+    return host, flavor.vcpus, flavor.memory_mb, flavor.disk_gb
+
+
+def wait(over: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    ends = time.monotonic() + seconds
+    while not (found := over()):
+        assert time.monotonic() < ends, f"no {what}"
+        time.sleep(0.005)
+    return found
+
+
+def _note(server: Server) -> str:
+    return f"{server.metadata.get('note', '')}n"

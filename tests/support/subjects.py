@@ -1,0 +1,297 @@
+"""What operations are done to, one after another, while services die: servers in a region, and what is true of them
+afterwards."""
+
+from __future__ import annotations
+
+import copy
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from tests.support import server_model as model
+from tests.support.region_site import Site, claimed, wait
+from tests.support.server_model import ADMIN, Server
+
+SECONDS = 30.0
+CREATE, CREATE_IN_GROUP = "create", "create in a group"
+# By kind: what is done before, so that it is allowed.
+KINDS: dict[str, list[str]] = {
+    CREATE: [],
+    CREATE_IN_GROUP: [],
+    "stop": [],
+    "start": ["stop"],
+    "reboot hard": [],
+    "pause": [],
+    "unpause": ["pause"],
+    "suspend": [],
+    "resume": ["suspend"],
+    "rescue": [],
+    "unrescue": ["rescue"],
+    "rebuild": [],
+    "change password": [],
+    "create image": [],
+    "shelve": [],
+    "offload": ["shelve"],
+    "unshelve": ["shelve", "offload"],
+    "resize": [],
+    "confirm": ["resize"],
+    "revert": ["resize"],
+    "migrate": [],
+    "migrate live": [],
+    "attach volume": [],
+    "detach volume": ["attach volume"],
+    "attach interface": [],
+    "detach interface": ["attach interface"],
+    "lock": [],
+    "set metadata": [],
+    "reset to error": [],
+    "delete": [],
+    "restore": ["delete"],
+    "force delete": ["attach volume", "attach interface"],
+}
+# What brings a server back to where most begin.
+BACK = {
+    "SHUTOFF": "start",
+    "PAUSED": "unpause",
+    "SUSPENDED": "resume",
+    "RESCUE": "unrescue",
+    "SHELVED": "unshelve",
+    "SHELVED_OFFLOADED": "unshelve",
+    "VERIFY_RESIZE": "revert",
+    "SOFT_DELETED": "restore",
+    "ERROR": "reboot hard",
+}
+
+# Images that are more, or fewer, afterwards.
+IMAGES = {
+    "create image": Counter({"snapshot": 1}),
+    "shelve": Counter({"subject-shelved": 1}),
+    "unshelve": Counter({"subject-shelved": -1}),
+}
+
+
+@dataclass
+class World:
+    """What may be true: a server, or none, and what images there are beside the first one."""
+
+    server: Server | None
+    images: Counter[str]
+
+
+class Subject:
+    """One server after another, and the region around it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.id = ""
+        self.server: Server | None = None
+        self.images: Counter[str] = Counter()
+        body = {"server_group": {"name": "group", "policy": "anti-affinity"}}
+        answer = site.user.call("POST", "/os-server-groups", body)
+        assert answer.status_code == 200, answer.text
+        self.group: str = answer.json["server_group"]["id"]
+        self.grouped = False
+        # As it was, and as it is to be.
+        self.possible: list[World] = []
+
+    def prepare(self, kind: str) -> None:
+        """Nothing dies meanwhile."""
+        if kind in (CREATE, CREATE_IN_GROUP):
+            self._remove()
+            return
+        if self.server is not None and self.server.flavor != model.SMALL:
+            self._remove()
+        if self.server is None:
+            self.id, self.grouped = self.site.boot("subject"), False
+            self.server = Server("subject", self.site.show(self.id)["OS-EXT-SRV-ATTR:host"])
+        if self.server.lock:
+            self._do("unlock")
+        while self.server.status != "ACTIVE":
+            self._do(BACK[self.server.status])
+        while self.server.volumes:
+            self._do("detach volume")
+        while self.server.ports:
+            self._do("detach interface")
+        for action in KINDS[kind]:
+            self._do(action)
+
+    def act(self, kind: str) -> None:
+        """As a user who asks again when there was no answer; returns when nothing is under way."""
+        if kind in (CREATE, CREATE_IN_GROUP):
+            self._create(kind == CREATE_IN_GROUP)
+            return
+        assert self.server is not None
+        before, after = copy.deepcopy(self.server), copy.deepcopy(self.server)
+        model.accept(after, kind, ADMIN)
+        self._note(after, kind, self._insist(kind, model.RULES[kind].code))
+        self.possible = [World(after, self._images_after(kind)), World(before, self.images)]
+
+    def check(self, story: Callable[[], str]) -> None:
+        """One of the possible worlds comes true, and stays."""
+        ends = time.monotonic() + SECONDS
+        while differences := self._differences():
+            assert time.monotonic() < ends, f"{story()}: {differences}"
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        self._remove()
+        self.possible = [World(None, self.images)]
+        self.check(lambda: "the end")
+
+    # ---- inside
+
+    def _create(self, in_group: bool) -> None:
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        body = {
+            "name": "subject",
+            "flavorRef": model.SMALL.name,
+            "imageRef": self.site.image,
+            "networks": [{"uuid": self.site.network}],
+        }
+        request: dict[str, Any] = {"server": body}
+        if in_group:
+            request["os:scheduler_hints"] = {"group": self.group}
+        self.grouped = in_group
+        answer = _patiently(lambda: self.site.user.call("POST", "/servers", request, headers=key))
+        assert answer.status_code == 202, answer.text
+        self.id = answer.json["server"]["id"]
+        wait(lambda: self.site.show(self.id)["status"] != "BUILD" and self.site.idle(self.id), "a server")
+        made = Server("subject", "")
+        made.hosts = model.HOSTS
+        made.ports = {"any"}
+        self.possible = [World(made, self.images)]
+
+    def _do(self, action: str) -> None:
+        assert self.server is not None
+        answer = self.site.ask(self.id, self.server, action, ADMIN)
+        assert answer.status_code == model.RULES[action].code, (action, answer.status_code, answer.text)
+        after = copy.deepcopy(self.server)
+        model.accept(after, action, ADMIN)
+        self._note(after, action, answer)
+        self.possible = [World(after, self._images_after(action))]
+        self.check(lambda: action)
+
+    def _remove(self) -> None:
+        if self.server is not None:
+            self._do("force delete")
+        for image in self.site.admin.beside("GET", "/image/v2/images?limit=1000")["images"]:
+            if image["id"] != self.site.image:
+                self.site.admin.beside("DELETE", f"/image/v2/images/{image['id']}")
+        self.images = Counter()
+
+    def _images_after(self, action: str) -> Counter[str]:
+        after = Counter(self.images)
+        after.update(IMAGES.get(action, {}))
+        return +after
+
+    def _insist(self, kind: str, code: int) -> TestResponse:
+        """Whoever asks again, or for whom it is asked again, may hear that it has been done, or is being done."""
+        assert self.server is not None
+        server, lives = self.server, self.site.whole.begun
+        answers: list[int] = []
+
+        def ask() -> TestResponse:
+            answer = self.site.ask(self.id, server, kind, ADMIN)
+            answers.append(answer.status_code)
+            return answer
+
+        answer = _patiently(ask)
+        fine = {code, *({400, 404, 409} if len(answers) > 1 or self.site.whole.begun > lives else ())}
+        assert answer.status_code in fine, (kind, answers, answer.text)
+        return answer
+
+    def _note(self, server: Server, action: str, answer: TestResponse) -> None:
+        if action == "attach interface":
+            found = (answer.json or {}).get("interfaceAttachment")
+            server.ports.add(found["port_id"] if found else "any")
+        elif action == "detach interface":
+            server.ports.remove(min(server.ports))
+        elif action == "detach volume":
+            server.volumes.remove(min(server.volumes))
+        elif action == "attach volume":
+            server.volumes.add(self.site.chosen)
+
+    def _differences(self) -> list[str]:
+        """Of the region from each of the worlds that are possible; none if it is one of them."""
+        if self.id and not self.site.idle(self.id):
+            return ["something is under way"]
+        shown = self.site.show(self.id) if self.id else {"status": "DELETED"}
+        found = []
+        for world in self.possible:
+            differences = self._from(world, shown)
+            if not differences:
+                gone = world.server is None or world.server.status == "DELETED"
+                self.server, self.images = None if gone else world.server, world.images
+                if self.server is not None:
+                    self._adopt(self.server, shown)
+                else:
+                    self.id = ""
+                return []
+            found.append("; ".join(differences))
+        return found
+
+    def _adopt(self, server: Server, shown: dict[str, Any]) -> None:
+        server.host, server.hosts = shown["OS-EXT-SRV-ATTR:host"] or "", set()
+        if server.ports:
+            path = f"/network/v2.0/ports?device_id={self.id}"
+            server.ports = {port["id"] for port in self.site.admin.beside("GET", path)["ports"]}
+
+    def _from(self, world: World, shown: dict[str, Any]) -> list[str]:
+        site = self.site
+        wanted = copy.deepcopy(world.server)
+        if wanted is None or wanted.status == "DELETED":
+            facts: dict[str, tuple[Any, Any]] = {"status": (shown["status"], "DELETED")}
+            wanted = None
+        else:
+            if shown["status"] == "DELETED":
+                return ["it is gone"]
+            host = shown["OS-EXT-SRV-ATTR:host"] or ""
+            if host in wanted.hosts:
+                wanted.host = host
+            facts = {
+                "status": (shown["status"], wanted.status),
+                "task": (shown["OS-EXT-STS:task_state"], None),
+                "power": (shown["OS-EXT-STS:power_state"], wanted.power),
+                "host": (host, wanted.host),
+                "flavor": (shown["flavor"]["original_name"], wanted.flavor.name),
+                "locked": (shown["locked"], bool(wanted.lock)),
+                "metadata": (shown["metadata"], wanted.metadata),
+                "volumes": (
+                    {one["id"] for one in shown["os-extended-volumes:volumes_attached"]},
+                    wanted.volumes,
+                ),
+            }
+        held = [] if wanted is None else wanted.held()
+        facts |= {
+            "claims": (site.claims(), Counter(claimed(flavor, host) for host, flavor in held)),
+            "quota": (site.used(), (0, 0, 0) if wanted is None else wanted.counted()),
+            "ports": (
+                site.ports(),
+                Counter({self.id: len(wanted.ports)} if wanted and wanted.ports else {}),
+            ),
+            "attachments": (
+                site.attachments(),
+                Counter((volume, self.id) for volume in (wanted.volumes if wanted else ())),
+            ),
+            "images": (site.images(), world.images),
+            "members": (site.members(self.group), {self.id} if wanted and self.grouped else set()),
+            "left on hosts": (
+                site.whole.left_on_hosts(),
+                Counter({("asides", wanted.before.host): 1} if wanted and wanted.before else {}),
+            ),
+            "guests": (site.guests(), Counter({(self.id, wanted.host): 1} if wanted and wanted.host else {})),
+        }
+        return [f"{name}: {is_}, not {should}" for name, (is_, should) in facts.items() if is_ != should]
+
+
+def _patiently(ask: Any) -> TestResponse:
+    ends = time.monotonic() + SECONDS
+    while (answer := ask()).status_code in (502, 503, 504):
+        assert time.monotonic() < ends, answer.text
+        time.sleep(0.01)
+    return answer
