@@ -98,6 +98,17 @@ def test_a_call_that_is_sent_again_makes_no_second_image(cell: Conductor, edges:
     assert list(edges.glance.records) == made[:1]
 
 
+def test_a_call_with_a_token_that_is_sent_again_makes_no_second_image(cell: Conductor, edges: Edges):
+    """The token is not known any more by then."""
+    server = cell.boot(new_build("host1", server=from_volume(edges)))
+    for _ in range(2):
+        with as_user(request_id="req-image"):
+            create_image(cell, server.id, user_token="a-token")
+        cell.engine.wait(cell.engine.list(subject=server.id)[0].id, 20)
+    assert len(cell.engine.list(subject=server.id)) == 2
+    assert len(edges.volumes.snapshots) == len(edges.glance.records) == 1
+
+
 @pytest.mark.parametrize("method", ["SnapshotGuest", "UploadSnapshot"])
 def test_an_image_that_cannot_be_made(cell: Conductor, edges: Edges, method: str):
     server = cell.boot()
