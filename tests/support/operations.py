@@ -103,7 +103,7 @@ def prove_killed(case: Case, *, failing: bool = False, commits: int = 0) -> int:
             assert isinstance(mortal, _Mortal)
             victim = case.engine(mortal)
             if failing:
-                _last(case, _wrap(victim, case.kind, _Watched)).fails = "after"
+                _fails_last(case, victim)
             mortal.dies_at, mortal.moment = deaths // 2, moment
             mortal.armed = True
             operation_id = case.begin(victim)
@@ -116,9 +116,8 @@ def prove_killed(case: Case, *, failing: bool = False, commits: int = 0) -> int:
             deaths += 1
             count_a_death("conductor")
             db = case.open(Database)
-            with _running(case, db) as heir:
-                if failing:
-                    _last(case, _wrap(heir, case.kind, _Watched)).fails = "after"
+            # It takes the operation over as soon as it starts.
+            with _running(case, db, _fails_last if failing else None) as heir:
                 _ends(heir, operation_id, "failed" if failing else "done")
             (case.assert_undone if failing else case.assert_done)(operation_id)
             db.close()
@@ -156,10 +155,14 @@ def prove_preempted(case: Case) -> None:
 
 
 class _running:
-    """A started engine, stopped at the end of the block."""
+    """A started engine, stopped at the end of the block; `prepared` before it starts."""
 
-    def __init__(self, case: Case, db: Database) -> None:
+    def __init__(
+        self, case: Case, db: Database, prepared: Callable[[Case, Engine], object] | None = None
+    ) -> None:
         self._engine = case.engine(db)
+        if prepared is not None:
+            prepared(case, self._engine)
 
     def __enter__(self) -> Engine:
         self._engine.start()
@@ -242,6 +245,11 @@ def _wrap(engine: Engine, kind: str, how: type[_Watched]) -> list[_Watched]:
     steps = [how(step) for step in definition.steps]
     definition.steps = steps
     return steps
+
+
+def _fails_last(case: Case, engine: Engine) -> None:
+    """The last step fails once its effect has happened."""
+    _last(case, _wrap(engine, case.kind, _Watched)).fails = "after"
 
 
 def _needed(steps: list[_Watched]) -> list[_Watched]:
