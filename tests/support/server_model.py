@@ -151,8 +151,8 @@ def gone(server: Server) -> None:
 
 
 def deleted(server: Server) -> None:
-    """Softly, but for what two hosts have."""
-    if server.before:
+    """Softly, but for what two hosts have, or none."""
+    if server.before or server.status == "SHELVED_OFFLOADED":
         gone(server)
     elif server.status != "SOFT_DELETED":
         server.status, server.power = "SOFT_DELETED", SHUTDOWN

@@ -9,7 +9,7 @@ import pytest
 
 from protonova.common.v1 import upkeep_pb2
 from protonova.common.v1.server_pb2 import LockHolder, PowerState, Server, VmState
-from protonova.conductor.v1 import host_pb2, server_pb2
+from protonova.conductor.v1 import host_pb2, server_image_pb2, server_pb2
 from protonova.services.runtime import errors
 from tests.functional.conductor.test_delete import assert_nothing_left, full_build
 from tests.functional.conductor.test_power import ACTIVE, change, events, idle, stop
@@ -187,6 +187,16 @@ def older(cell: Conductor, server_id: str, seconds: int) -> None:
         server.soft_deleted_at.seconds -= seconds
 
     cell.cell.db.write(lambda connection: cell.cell.servers.change(connection, server_id, alter))
+
+
+def test_a_server_without_a_host_is_deleted_for_good(cell: Conductor, edges: Edges):
+    """Nothing of it could be started again."""
+    server = cell.boot()
+    cell.images.ShelveServer(server_image_pb2.ShelveServerRequest(id=server.id))
+    cell.wait(server.id, lambda s: s.vm_state == VmState.VM_STATE_SHELVED_OFFLOADED and idle(s))
+    delete(cell, server.id)
+    cell.wait_gone(server.id)
+    assert_nothing_left(edges, server.id)
 
 
 def test_reclaim(cell: Conductor, edges: Edges):

@@ -141,13 +141,13 @@ class Beginnings:
 
         def begin(connection: Connection) -> str | None:
             action: actions.Action | None = actions.DELETE
-            # What is on two hosts is not kept there for later.
+            # What is on two hosts is not kept there for later, and what is on none cannot be.
             moving = bool(softly and moves.with_status(connection, server_id, UNDER_WAY))
 
             def alter(server: Server) -> None:
                 nonlocal action
                 action = actions.DELETE
-                if softly and not moving and server.HasField("launched_at"):
+                if softly and not moving and server.host and server.HasField("launched_at"):
                     action = actions.SOFT_DELETE
                 actions.check(action, server, ctx)
                 under_way = server.task_state in (actions.DELETE.doing, action.doing)
