@@ -168,6 +168,8 @@ def an_image_of_it_boots(scene: Scene) -> None:
     copied.heard(r"tiny-init: boot 2 ")
     assert scene.user.call("DELETE", f"/servers/{copied.server}").status == 204
     wait_for(lambda: not copied.domain_state(), seconds=60, what="guest gone")
+    path = f"/servers/{copied.server}"
+    wait_for(lambda: scene.user.call("GET", path).status == 404, seconds=60, what="server gone")
     assert scene.user.call("DELETE", f"/images/{image}", prefix="/image/v2").status == 204
 
 
