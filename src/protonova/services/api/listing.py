@@ -111,7 +111,8 @@ class Listing:
             (server for server in building if server.id not in placed),
             *portions.of_cells(
                 found,
-                first,
+                first.page_size,
+                question,
                 lambda cell_id, onward: _parsed(conductors[cell_id].list_raw(onward, self._timeout)),
             ),
             partial,

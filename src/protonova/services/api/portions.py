@@ -1,8 +1,8 @@
 """A page out of several cells, of which none has to send a whole one.
 
 Each cell is asked for its likely portion of the page, all at once. A cell whose portion is used up before the page
-is full is asked on, from where it ended. As between two pages, a server that changed its place meanwhile may come
-by twice; it is taken once.
+is full is asked for the rest of it, from where it ended. As between two pages, a server that changed its place
+meanwhile may come by twice; it is taken once.
 """
 
 from __future__ import annotations
@@ -35,22 +35,28 @@ class BrokenOffError(Exception):
 
 
 def of_cells(
-    first: Mapping[str, Sequence[Server]], question: conductor_pb.ListServersRequest, ask: Ask
+    first: Mapping[str, Sequence[Server]], portion: int, question: conductor_pb.ListServersRequest, ask: Ask
 ) -> list[Iterator[Server]]:
-    """All the servers of each cell, in order. `first` holds what the cells answered to the question, and `ask` asks
-    a cell another one. Iterating raises BrokenOffError."""
-    return [_all(cell_id, question, found, ask) for cell_id, found in first.items()]
+    """The servers of each cell, in order, as many as the page that is asked for may need. `first` holds each cell's
+    portion, and `ask` asks a cell for more. Iterating raises BrokenOffError."""
+    return [_all(cell_id, portion, question, found, ask) for cell_id, found in first.items()]
 
 
 def _all(
-    cell_id: str, question: conductor_pb.ListServersRequest, found: Sequence[Server], ask: Ask
+    cell_id: str,
+    asked: int,
+    question: conductor_pb.ListServersRequest,
+    found: Sequence[Server],
+    ask: Ask,
 ) -> Iterator[Server]:
+    onward = conductor_pb.ListServersRequest()
+    onward.CopyFrom(question)
     while True:
         yield from found
-        if len(found) < question.page_size:
+        if len(found) < asked:
             return
-        onward = conductor_pb.ListServersRequest()
-        onward.CopyFrom(question)
+        # Whoever has so much of a page may have the rest of it.
+        onward.page_size = asked = max(onward.page_size - len(found), asked)
         onward.after.CopyFrom(found[-1])
         try:
             found = ask(cell_id, onward)
