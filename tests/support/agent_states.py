@@ -83,6 +83,7 @@ class GuestStates(guest_pb2_grpc.GuestServiceServicer):
         yield pb.RebuildGuestResponse(progress=10, stage="image")
         state = PowerState.POWER_STATE_RUNNING if request.start else PowerState.POWER_STATE_SHUTDOWN
         with self.lock:
+            self.be_the_newest(request.server.id, request.fence)
             self.rebuilt[request.server.id] = request
             guest = self.guests.setdefault(
                 (request.host, request.server.id), pb.Guest(server_id=request.server.id)

@@ -80,6 +80,7 @@ class Guests(GuestStates):
             guest.numa_topology.CopyFrom(request.server.numa_topology)
             guest.numa_topology.fitted = True
         with self.lock:
+            self.be_the_newest(request.server.id, request.fence)
             guest = self.guests.setdefault((request.host, request.server.id), guest)
         yield pb.SpawnGuestResponse(progress=100, guest=guest)
 
@@ -133,6 +134,11 @@ class Guests(GuestStates):
         if method in self.gates:
             self.gates[method].hold(context.is_active)
         self.refuse(method, host)
+
+    def be_the_newest(self, server_id, fence):
+        """A long call has no effect any more once a newer operation was here. To be asked under the lock."""
+        if fence.sequence < self._sequences.get(server_id, 0):
+            raise errors.FailedPrecondition("A newer holder was here.", reason="FENCED")
 
     def refuse(self, method, host="*"):
         """Raises what a test wants raised."""
