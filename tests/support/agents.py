@@ -172,7 +172,9 @@ class GuestImages(guest_image_pb2_grpc.GuestImageServiceServicer):
     def SnapshotGuest(self, request, context):
         self._enter("SnapshotGuest", request, context)
         yield guest_image_pb2.SnapshotGuestResponse(progress=10)
-        self.copies.add((request.host, request.server_id, request.image_id))
+        with self._guests.lock:
+            self._guests.be_the_newest(request.server_id, request.fence)
+            self.copies.add((request.host, request.server_id, request.image_id))
         yield guest_image_pb2.SnapshotGuestResponse(progress=100)
 
     def UploadSnapshot(self, request, context):
