@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql.elements import ColumnElement
 
 from protonova.services.conductor.tables import (
     builds,
@@ -19,23 +18,15 @@ from protonova.services.conductor.tables import (
     servers,
 )
 from protonova.services.runtime.database import Database, now
-from protonova.services.runtime.operations.forgetting import BATCH, forget
+from protonova.services.runtime.operations import forgetting
 
-_DAY = 86_400_000_000
 _operations = operation_tables.operations
+_OF_A_SERVER = sa.exists().where(servers.c.id == _operations.c.subject)
 
 
 def purge(db: Database, days: float) -> int:
     """Forgets all that ended so many days ago or earlier; how many servers that were. Nothing where `days` is 0."""
-    if days <= 0:
-        return 0
-    age = int(days * _DAY)
-    total = 0
-    while count := db.write(lambda connection: _servers(connection, age)):
-        total += count
-    while db.write(lambda connection: forget(connection, operation_tables, _others(age))):
-        pass
-    return total
+    return forgetting.purge(db, operation_tables, days, _servers, ~_OF_A_SERVER)
 
 
 def _servers(connection: Connection, age: int) -> int:
@@ -45,19 +36,14 @@ def _servers(connection: Connection, age: int) -> int:
             sa.select(servers.c.id)
             .where(servers.c.deleted_at > 0, servers.c.deleted_at <= now() - age, ~under_way)
             .order_by(servers.c.number)
-            .limit(BATCH)
+            .limit(forgetting.BATCH)
         )
     )
     if not ids:
         return 0
-    while forget(connection, operation_tables, _operations.c.subject.in_(ids)):
+    while forgetting.forget(connection, operation_tables, _operations.c.subject.in_(ids)):
         pass
     for table in (migrations, server_tags, console_tokens, builds):
         connection.execute(table.delete().where(table.c.server_id.in_(ids)))
     connection.execute(servers.delete().where(servers.c.id.in_(ids)))
     return len(ids)
-
-
-def _others(age: int) -> ColumnElement[bool]:
-    of_server = sa.exists().where(servers.c.id == _operations.c.subject)
-    return sa.and_(_operations.c.finished_at <= now() - age, ~of_server)
