@@ -56,7 +56,7 @@ class Listing:
         tries, switched = 0, self._last_switch()
         while True:
             try:
-                found = self._merged(request, question, building, silent)
+                found = self._merged(request, question, key, building, silent)
             except portions.BrokenOffError as broken:
                 silent.append(broken.cell_id)
                 continue
@@ -74,11 +74,11 @@ class Listing:
         self,
         request: pb.ListServersRequest,
         question: conductor_pb.ListServersRequest,
+        key: ordering.Key,
         building: list[Server],
         silent: Sequence[str],
     ) -> bytes:
         """Of all cells but those that are known to be silent. Raises BrokenOffError."""
-        key = ordering.of(request.sort)
         conductors = {
             conductor.cell_id: conductor
             for conductor in self._cells.conductors()
