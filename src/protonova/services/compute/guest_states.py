@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grpc
 
 from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
 from protonova.services.compute import spec
-from protonova.services.compute.hosts import Hosts
+from protonova.services.compute.hosts import Host, Hosts
 from protonova.services.compute.journal import Journal
 from protonova.services.compute.long_steps import LongStep
 from protonova.services.compute.pinning import Given, Pinning
 from protonova.services.compute.steps import as_message, step, there, translated
-from protonova.services.compute.virt.driver import Cancelled, Driver, GuestState, PowerState, Progress
+from protonova.services.compute.virt.driver import (
+    Cancelled,
+    Driver,
+    GuestSpec,
+    GuestState,
+    PowerState,
+    Progress,
+)
 
 
 class GuestStates(guest_pb2_grpc.GuestServiceServicer):
@@ -112,19 +119,7 @@ class GuestStates(guest_pb2_grpc.GuestServiceServicer):
         for device in server.pci_devices:
             if device.provider_id:
                 providers.setdefault(device.request_id, []).append(device.provider_id)
-        with translated(server.id):
-            given = self._pinning.take(host, server, providers)
-
-        def ended() -> None:
-            if given is not None:
-                self._pinning.give_back(host, server.id)
-
-        own = given or Given()
-        try:
-            wanted = spec.guest_spec(server, request.admin_password, request.files, own.topology, own.devices)
-        except BaseException:
-            ended()
-            raise
+        own, wanted, ended = self._with_its_share(host, request, providers)
 
         def act(progress: Progress, cancelled: Cancelled) -> guest_pb2.Guest:
             state = driver.rebuild(
@@ -144,6 +139,30 @@ class GuestStates(guest_pb2_grpc.GuestServiceServicer):
 
         work = LongStep(server.id, act, told, wanted=self._wanted(request.fence, context), ended=ended)
         yield from work.run()
+
+    def _with_its_share(
+        self,
+        host: Host,
+        request: guest_pb2.SpawnGuestRequest | guest_pb2.RebuildGuestRequest,
+        providers: Mapping[str, Sequence[str]],
+    ) -> tuple[Given, GuestSpec, Callable[[], None]]:
+        """What a guest that is to be made gets of its host, how it is to be made, and what is to be called when
+        that has ended: until the driver has written the share down, it is kept for the guest here."""
+        server = request.server
+        with translated(server.id):
+            given = self._pinning.take(host, server, providers)
+
+        def ended() -> None:
+            if given is not None:
+                self._pinning.give_back(host, server.id)
+
+        own = given or Given()
+        try:
+            wanted = spec.guest_spec(server, request.admin_password, request.files, own.topology, own.devices)
+        except BaseException:
+            ended()
+            raise
+        return own, wanted, ended
 
     def _short(
         self,

@@ -16,7 +16,7 @@ from protonova.services.compute.guest_states import GuestStates, with_what_it_wa
 from protonova.services.compute.hosts import Hosts
 from protonova.services.compute.journal import Journal
 from protonova.services.compute.long_steps import LongStep
-from protonova.services.compute.pinning import Given, Pinning
+from protonova.services.compute.pinning import Pinning
 from protonova.services.compute.steps import as_message, step, there, translated
 from protonova.services.compute.virt import errors as virt_errors
 from protonova.services.compute.virt.driver import (
@@ -55,20 +55,7 @@ class GuestServicer(GuestStates):
             yield guest_pb2.SpawnGuestResponse(progress=100, guest=guest)
             return
         providers = {key: list(some.provider_ids) for key, some in request.pci_providers.items()}
-        with translated(server.id):
-            # What the guest gets of the host is its own until the driver has it written down.
-            given = self._pinning.take(host, server, providers)
-
-        def ended() -> None:
-            if given is not None:
-                self._pinning.give_back(host, server.id)
-
-        own = given or Given()
-        try:
-            wanted = spec.guest_spec(server, request.admin_password, request.files, own.topology, own.devices)
-        except BaseException:
-            ended()
-            raise
+        own, wanted, ended = self._with_its_share(host, request, providers)
 
         def act(progress: Progress, cancelled: Cancelled) -> guest_pb2.Guest:
             return with_what_it_was_given(as_message(driver.spawn(wanted, progress, cancelled)), own)
