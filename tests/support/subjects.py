@@ -19,6 +19,7 @@ from tests.support.server_model import ADMIN, Server
 
 SECONDS = 30.0
 CREATE, CREATE_IN_GROUP = "create", "create in a group"
+DELETE_RESIZED = "delete a resized one"
 # By kind: what is done before, so that it is allowed.
 KINDS: dict[str, list[str]] = {
     CREATE: [],
@@ -51,6 +52,7 @@ KINDS: dict[str, list[str]] = {
     "set metadata": [],
     "reset to error": [],
     "delete": [],
+    DELETE_RESIZED: ["resize"],
     "restore": ["delete"],
     "force delete": ["attach volume", "attach interface"],
 }
@@ -127,9 +129,14 @@ class Subject:
             return
         assert self.server is not None
         before, after = copy.deepcopy(self.server), copy.deepcopy(self.server)
-        model.accept(after, kind, ADMIN)
-        self._note(after, kind, self._insist(kind, model.RULES[kind].code))
-        self.possible = [World(after, self._images_after(kind)), World(before, self.images)]
+        action = "delete" if kind == DELETE_RESIZED else kind
+        model.accept(after, action, ADMIN)
+        self._note(after, action, self._insist(action, model.RULES[action].code))
+        self.possible = [World(after, self._images_after(action)), World(before, self.images)]
+        if kind == DELETE_RESIZED:
+            halfway = copy.deepcopy(before)
+            model.accept(halfway, "confirm", ADMIN)
+            self.possible.append(World(halfway, self.images))
 
     def check(self, story: Callable[[], str]) -> None:
         """One of the possible worlds comes true, and stays."""

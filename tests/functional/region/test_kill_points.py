@@ -17,7 +17,7 @@ import pytest
 from tests.support import operations as kit
 from tests.support.lives import Life
 from tests.support.region_site import Site
-from tests.support.subjects import KINDS, Subject
+from tests.support.subjects import DELETE_RESIZED, KINDS, Subject
 from tests.support.whole import SERVICES, Whole
 
 pytestmark = [
@@ -38,7 +38,7 @@ FEW, APART = 2, 5
 CHOSEN = {
     "placement": ["create", "offload", "resize", "confirm", "revert", "migrate live", "force delete"],
     "api": ["create in a group", "stop", "resize", "confirm", "attach interface", "delete", "restore"],
-    "conductor": ["create", "shelve", "resize", "attach volume", "force delete"],
+    "conductor": ["create", "shelve", "resize", "attach volume", "force delete", DELETE_RESIZED],
     "scheduler": ["create in a group", "resize", "unshelve", "migrate live"],
     "compute": ["create", "rebuild", "shelve", "resize", "revert", "migrate live", "attach volume"],
 }

@@ -1,5 +1,6 @@
 """Deletion with a way back: the guest is switched off and the server is out of its owner's sight and quota; what it
 holds stays. `restore` brings it back, `delete` ends it, by its owner's word or after `reclaim_instance_interval`.
+A resize that waits is confirmed first: what its source has kept is not to be restored.
 
 `soft_deleted_at` says since when, and is set if and only if the server is SOFT_DELETED.
 """
@@ -18,6 +19,7 @@ from protonova.services.conductor.actions import RESTORE, SOFT_DELETE, Action
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import agent
 from protonova.services.conductor.operations import build as building
+from protonova.services.conductor.operations.moves import confirm
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
@@ -185,7 +187,17 @@ class SoftDelete(_Unchanged):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
-        self.steps = [SwitchOff(cell, "compute_soft_delete_instance"), ReturnQuota(cell)]
+        self.steps = [
+            confirm.Discard(cell),
+            confirm.Release(cell),
+            SwitchOff(cell, "compute_soft_delete_instance"),
+            ReturnQuota(cell),
+        ]
+
+    def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        super().failed(run, error, connection)
+        if run.payload.get("migration"):
+            confirm.still_waits(run, connection)
 
 
 class Restore(_Unchanged):

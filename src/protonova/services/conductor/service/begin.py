@@ -10,13 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from protonova.common.v1.migration_pb2 import MigrationStatus
 from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.clock import to_micros
 from protonova.services.conductor.moves import store as moves
-from protonova.services.conductor.moves.status import UNDER_WAY
+from protonova.services.conductor.moves.status import ARRIVED, UNDER_WAY
 from protonova.services.conductor.operations import build as building
 from protonova.services.conductor.operations import create, delete, soft_delete
 from protonova.services.conductor.servers import device_names, reclaim
@@ -141,8 +142,11 @@ class Beginnings:
 
         def begin(connection: Connection) -> str | None:
             action: actions.Action | None = actions.DELETE
-            # What is on two hosts is not kept there for later, and what is on none cannot be.
-            moving = bool(softly and moves.with_status(connection, server_id, UNDER_WAY))
+            # What is on its way is not kept on two hosts for later, and what is on none cannot be; a move that has
+            # arrived can be confirmed.
+            under_way = moves.with_status(connection, server_id, UNDER_WAY) if softly else []
+            arrived = next((each for each in under_way if each.status in ARRIVED), None)
+            moving = len(under_way) > (1 if arrived else 0)
 
             def alter(server: Server) -> None:
                 nonlocal action
@@ -150,8 +154,8 @@ class Beginnings:
                 if softly and not moving and server.host and server.HasField("launched_at"):
                     action = actions.SOFT_DELETE
                 actions.check(action, server, ctx)
-                under_way = server.task_state in (actions.DELETE.doing, action.doing)
-                if under_way or (softly and server.vm_state == VmState.VM_STATE_SOFT_DELETED):
+                begun = server.task_state in (actions.DELETE.doing, action.doing)
+                if begun or (softly and server.vm_state == VmState.VM_STATE_SOFT_DELETED):
                     action = None
                     return
                 server.task_state = action.doing
@@ -161,6 +165,9 @@ class Beginnings:
             if action is None:
                 return None
             payload = delete.payload(connection, server) if action is actions.DELETE else {}
+            if action is actions.SOFT_DELETE and arrived is not None:
+                moves.set_status(connection, arrived.id, MigrationStatus.MIGRATION_STATUS_CONFIRMING)
+                payload = {"migration": arrived.id}
             begun = self._operation(connection, action, server_id, payload, ctx, preempt=True)
             self._cell.servers.tell(connection, server)
             return begun
