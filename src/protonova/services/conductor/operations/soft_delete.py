@@ -25,6 +25,7 @@ from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
 KEEP_OFF = "keep_off"
 _OFF = PowerState.POWER_STATE_SHUTDOWN
+_STOOD_STILL = (VmState.VM_STATE_PAUSED, VmState.VM_STATE_SUSPENDED)
 
 
 def _switch_off(cell: Cell, run: Run, server: Server) -> PowerState.ValueType:
@@ -77,10 +78,10 @@ class SwitchOff(Step):
         return Outcome(apply=_became(cell, run, seen), host=server.host)
 
     def undo(self, run: Run) -> Outcome | None:
-        """The server is what it was: one that ran runs again. What a paused guest had in memory is lost."""
+        """The server is what it was: one that ran runs again. What one that stood still had in memory is lost."""
         cell = self._cell
         server = cell.db.read(lambda connection: cell.servers.get(connection, run.subject))
-        if server.vm_state not in (VmState.VM_STATE_ACTIVE, VmState.VM_STATE_PAUSED):
+        if server.vm_state not in (VmState.VM_STATE_ACTIVE, *_STOOD_STILL):
             return None
         if server.vm_state == VmState.VM_STATE_ACTIVE:
             with agent.putting_back(server.id):
