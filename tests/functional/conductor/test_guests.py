@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from protonova.common.v1.server_pb2 import LockHolder, PowerState, Server, TaskState, VmState
 from protonova.compute.v1 import guest_pb2
 from protonova.conductor.v1 import host_pb2 as pb
@@ -32,51 +30,55 @@ def tell(cell: Conductor, server: Server, state: str = "UNSPECIFIED", *, host: s
     return list(cell.hosts.ReportGuests(pb.ReportGuestsRequest(guests=[report])).unknown_server_ids)
 
 
-@pytest.mark.parametrize(
-    ("vm_state", "power_state", "seen", "after"),
-    [
-        ("ACTIVE", "RUNNING", "SHUTDOWN", "STOPPED"),
-        ("ACTIVE", "RUNNING", "CRASHED", "STOPPED"),
-        ("ACTIVE", "RUNNING", "SUSPENDED", "STOPPED"),
-        ("PAUSED", "PAUSED", "SHUTDOWN", "STOPPED"),
-        ("PAUSED", "PAUSED", "CRASHED", "STOPPED"),
-        ("STOPPED", "SHUTDOWN", "RUNNING", "STOPPED"),
-        ("STOPPED", "SHUTDOWN", "PAUSED", "STOPPED"),
-        ("STOPPED", "SHUTDOWN", "SUSPENDED", "STOPPED"),
-        # What another try is due for.
-        ("STOPPED", "RUNNING", "RUNNING", "STOPPED"),
-        ("ACTIVE", "SHUTDOWN", "SHUTDOWN", "STOPPED"),
-        # Left to their users.
-        ("ACTIVE", "RUNNING", "PAUSED", None),
-        ("PAUSED", "PAUSED", "RUNNING", None),
-        ("PAUSED", "PAUSED", "SUSPENDED", None),
-        ("SUSPENDED", "SUSPENDED", "RUNNING", None),
-        ("SUSPENDED", "SUSPENDED", "SHUTDOWN", None),
-        ("STOPPED", "SHUTDOWN", "CRASHED", None),
-        ("ERROR", "RUNNING", "SHUTDOWN", None),
-        ("RESCUED", "RUNNING", "SHUTDOWN", None),
-        ("RESIZED", "RUNNING", "SHUTDOWN", None),
-        ("SHELVED", "SHUTDOWN", "RUNNING", None),
-    ],
-)
-def test_a_guest_is_what_its_server_may_not_be(
-    cell: Conductor, edges: Edges, vm_state, power_state, seen, after
-):
-    """`after` None = the server goes on saying what it said, but for the power state."""
+# State and power state of a server, what its guest is, and what the server becomes; None = it goes on saying what
+# it said, but for the power state.
+GUESTS = [
+    ("ACTIVE", "RUNNING", "SHUTDOWN", "STOPPED"),
+    ("ACTIVE", "RUNNING", "CRASHED", "STOPPED"),
+    ("ACTIVE", "RUNNING", "SUSPENDED", "STOPPED"),
+    ("PAUSED", "PAUSED", "SHUTDOWN", "STOPPED"),
+    ("PAUSED", "PAUSED", "CRASHED", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "RUNNING", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "PAUSED", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "SUSPENDED", "STOPPED"),
+    # What another try is due for.
+    ("STOPPED", "RUNNING", "RUNNING", "STOPPED"),
+    ("ACTIVE", "SHUTDOWN", "SHUTDOWN", "STOPPED"),
+    # Left to their users.
+    ("ACTIVE", "RUNNING", "PAUSED", None),
+    ("PAUSED", "PAUSED", "RUNNING", None),
+    ("PAUSED", "PAUSED", "SUSPENDED", None),
+    ("SUSPENDED", "SUSPENDED", "RUNNING", None),
+    ("SUSPENDED", "SUSPENDED", "SHUTDOWN", None),
+    ("STOPPED", "SHUTDOWN", "CRASHED", None),
+    ("ERROR", "RUNNING", "SHUTDOWN", None),
+    ("RESCUED", "RUNNING", "SHUTDOWN", None),
+    ("RESIZED", "RUNNING", "SHUTDOWN", None),
+    ("SHELVED", "SHUTDOWN", "RUNNING", None),
+]
+
+
+def test_guests_that_are_not_what_their_servers_say(cell: Conductor, edges: Edges):
     cell.report("host1")
-    server = has(cell, vm_state=f"VM_STATE_{vm_state}", power_state=f"POWER_STATE_{power_state}")
-    guest = guest_pb2.Guest(server_id=server.id, power_state=f"POWER_STATE_{seen}")
-    edges.guests.guests["host1", server.id] = guest
-    assert tell(cell, server, seen) == []
-    cell.settled(server.id)
-    now = cell.get(server.id)
-    assert now.task_state == TaskState.TASK_STATE_UNSPECIFIED
-    assert VmState.Name(now.vm_state) == f"VM_STATE_{after or vm_state}"
-    left = [("host1", server.id)] if after else []
-    assert [(host, known) for call, host, known in edges.guests.calls if call == "StopGuest"] == left
-    actions = cell.servers.ListServerActions(server_pb2.ListServerActionsRequest(server_id=server.id)).actions
-    assert [each.action for each in actions] == (["stop"] if after else [])
-    assert now.power_state not in RUNS if after else PowerState.Name(now.power_state) == f"POWER_STATE_{seen}"
+    for vm_state, power_state, seen, after in GUESTS:
+        server = has(cell, vm_state=f"VM_STATE_{vm_state}", power_state=f"POWER_STATE_{power_state}")
+        guest = guest_pb2.Guest(server_id=server.id, power_state=f"POWER_STATE_{seen}")
+        edges.guests.guests["host1", server.id] = guest
+        assert tell(cell, server, seen) == []
+        cell.settled(server.id)
+        now = cell.get(server.id)
+        row = f"{vm_state}, {power_state}, {seen}"
+        assert now.task_state == TaskState.TASK_STATE_UNSPECIFIED, row
+        assert VmState.Name(now.vm_state) == f"VM_STATE_{after or vm_state}", row
+        stopped = [call for call, _, known in edges.guests.calls if known == server.id]
+        assert stopped == (["StopGuest"] if after else []), row
+        asked = server_pb2.ListServerActionsRequest(server_id=server.id)
+        actions = [each.action for each in cell.servers.ListServerActions(asked).actions]
+        assert actions == (["stop"] if after else []), row
+        if after:
+            assert now.power_state not in RUNS, row
+        else:
+            assert PowerState.Name(now.power_state) == f"POWER_STATE_{seen}", row
 
 
 def test_a_guest_that_runs_again_by_now_is_not_stopped(cell: Conductor, edges: Edges):
