@@ -71,9 +71,10 @@ class Scene:
         done = subprocess.run(virsh, text=True, capture_output=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    def virsh(self, command: str) -> None:
+    def virsh(self, command: str, *options: str) -> None:
         """As somebody does it who has not heard of us."""
-        subprocess.run(["virsh", "-q", "-c", URI, command, self.server], check=True, capture_output=True)
+        virsh = ["virsh", "-q", "-c", URI, command, self.server, *options]
+        subprocess.run(virsh, check=True, capture_output=True)
 
     def files(self) -> list[Path]:
         return [path for path in self.cloud.state.rglob("*") if self.server in path.name]
@@ -230,7 +231,8 @@ def what_happens_beside_us_is_seen(scene: Scene) -> None:
     """What was cut off is stopped, and what is stopped is kept off."""
     scene.virsh("destroy")
     scene.wait("SHUTOFF")
-    scene.virsh("start")
+    # A guest that stands still is not asked to shut down, and so not waited for.
+    scene.virsh("start", "--paused")
     wait_for(lambda: scene.domain_state() == "shut off", seconds=60, what="a stopped server's guest off")
     scene.wait("SHUTOFF")
     actions = scene.user.get(f"/servers/{scene.server}/os-instance-actions")["instanceActions"]
