@@ -28,7 +28,7 @@ def operator(sdk: Callable[[str], Any]) -> Iterator[Any]:
 
 
 def test_the_catalog_names_one_port(mine: Any, root: str) -> None:
-    types = ("compute", "identity", "image", "network", "block-storage", "placement")
+    types = ("compute", "identity", "image", "network", "block-storage", "shared-file-system", "placement")
     endpoints = {kind: mine.session.get_endpoint(service_type=kind) for kind in types}
     assert all(endpoint and endpoint.startswith(root) for endpoint in endpoints.values()), endpoints
 

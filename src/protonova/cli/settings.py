@@ -79,6 +79,7 @@ def common(
         "glance": {"endpoint_override": f"{companions}/image"},
         "neutron": {"endpoint_override": f"{companions}/network"},
         "cinder": {"endpoint_override": f"{companions}/volume/v3"},
+        "manila": {"endpoint_override": f"{companions}/share/v2"},
     }
 
 

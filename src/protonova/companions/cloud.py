@@ -1,4 +1,4 @@
-"""The four stores and the settings of a running app, as request handlers reach them."""
+"""The stores and the settings of a running app, as request handlers reach them."""
 
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -10,6 +10,7 @@ from protonova.companions.store import Store
 
 if TYPE_CHECKING:
     from protonova.companions.image.files import ImageFiles
+    from protonova.companions.share.directories import ShareDirectories
     from protonova.companions.volume.files import VolumeFiles
     from protonova.companions.volume.worker import Worker
 
@@ -23,14 +24,16 @@ class Cloud:
     image: Store
     network: Store
     volume: Store
+    share: Store
     image_files: "ImageFiles"
     volume_files: "VolumeFiles"
     volume_worker: "Worker"
+    share_directories: "ShareDirectories"
     lock: IO[str]  # held while this process has the state directory
 
     def close(self) -> None:
         self.volume_worker.stop()
-        for store in (self.identity, self.image, self.network, self.volume):
+        for store in (self.identity, self.image, self.network, self.volume, self.share):
             store.close()
         self.lock.close()
 

@@ -25,6 +25,8 @@ from protonova.companions.image import fault as image_fault
 from protonova.companions.network import api as network
 from protonova.companions.network import fault as network_fault
 from protonova.companions.settings import Settings
+from protonova.companions.share import api as share
+from protonova.companions.share import fault as share_fault
 from protonova.companions.store import Store
 from protonova.companions.volume import api as volume
 from protonova.companions.volume import fault as volume_fault
@@ -33,6 +35,7 @@ _WRITTEN: dict[str, Callable[[Fault], Response]] = {
     "identity": identity_fault.written,
     "image": image_fault.written,
     "network": network_fault.written,
+    "share": share_fault.written,
     "volume": volume_fault.written,
 }
 
@@ -41,7 +44,13 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("protonova.companions", static_folder=None)
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = open_cloud(settings)
-    for name, package in (("identity", identity), ("image", image), ("network", network), ("volume", volume)):
+    for name, package in (
+        ("identity", identity),
+        ("image", image),
+        ("network", network),
+        ("volume", volume),
+        ("share", share),
+    ):
         app.register_blueprint(package.blueprint, url_prefix=f"/{name}")
     app.before_request(web.mark)
     app.after_request(web.signed)
@@ -64,14 +73,17 @@ def open_cloud(settings: Settings) -> Cloud:
         image=Store(state / "image.sqlite", image.SCHEMA),
         network=Store(state / "network.sqlite", network.SCHEMA),
         volume=Store(state / "volume.sqlite", volume.SCHEMA),
+        share=Store(state / "share.sqlite", share.SCHEMA),
         image_files=files,
         volume_files=volume.VolumeFiles(state / "volumes"),
         volume_worker=volume.Worker(),
+        share_directories=share.ShareDirectories(state / "shares"),
         lock=lock,
     )
     here.identity.write(lambda db: identity.seed(db, settings))
     image.recover(here.image, files)
     volume.start(here)
+    share.start(here)
     return here
 
 
@@ -118,7 +130,7 @@ def _unexpected(error: Exception) -> Response:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="protonova-companions",
-        description="Small stand-ins for Identity, Image, Network and Volume, on one machine.",
+        description="Small stand-ins for Identity, Image, Network, Volume and Share, on one machine.",
         epilog="Passwords come from PROTONOVA_ADMIN_PASSWORD, PROTONOVA_DEMO_PASSWORD and "
         "PROTONOVA_SERVICE_PASSWORD; one that is not given is made up once and kept in the state directory.",
     )

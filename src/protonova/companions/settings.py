@@ -18,7 +18,7 @@ class Settings:
     # Where image data is sent and fetched; a server that streams uploads faithfully, or behind public_url.
     image_url: str = ""
     token_seconds: int = 4 * 3600
-    service_users: tuple[str, ...] = ("nova", "placement", "glance", "neutron", "cinder")
+    service_users: tuple[str, ...] = ("nova", "placement", "glance", "neutron", "cinder", "manila")
     # How a bound port tells the compute host to plug it.
     vif_type: str = "bridge"
     bridge_prefix: str = "pnbr"

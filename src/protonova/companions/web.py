@@ -1,4 +1,4 @@
-"""What all four APIs do alike with a request and an answer: JSON in and out, request ids, limits of a body."""
+"""What all the APIs do alike with a request and an answer: JSON in and out, request ids, limits of a body."""
 
 import re
 import uuid

@@ -21,7 +21,7 @@ from protonova.services.runtime import config, context, log, process, telemetry
 
 LOG = logging.getLogger(__name__)
 # First path segments of the companions.
-COMPANIONS = ("identity", "image", "network", "volume")
+COMPANIONS = ("identity", "image", "network", "volume", "share")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 

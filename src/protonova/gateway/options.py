@@ -14,8 +14,8 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
         cfg.StrOpt(
             "companions_url",
             default="",
-            help="Where the companions answer: /identity, /image, /network and /volume are passed on to there. "
-            "Empty = they are not served.",
+            help="Where the companions answer: /identity, /image, /network, /volume and /share are passed on "
+            "to there. Empty = they are not served.",
         ),
         cfg.StrOpt(
             "placement_policy_file",

@@ -107,6 +107,7 @@ def _catalog(db: sqlite3.Connection, settings: Settings) -> None:
         ("network", "neutron", f"{url}/network"),
         ("block-storage", "cinder", f"{url}/volume/v3"),
         ("volumev3", "cinderv3", f"{url}/volume/v3"),
+        ("shared-file-system", "manila", f"{url}/share/v2"),
     ):
         service_id = _ensure(db, "services", {"type": type_, "name": name}, {"description": "", "enabled": 1})
         for interface in INTERFACES:
