@@ -72,6 +72,34 @@ def test_volumes(new: Typed, old: Json, shown: Json, server: str) -> None:
     new("volume delete typed-disk")
 
 
+def test_shares(new: Typed, shown: Json, server: str) -> None:
+    def is_(status: str) -> None:
+        until(f"share {status}", lambda: shown(f"server share show {server} typed-share")["Status"] == status)
+
+    made = shown("share create LOCAL 1 --name typed-share")
+    until("a share", lambda: shown("share show typed-share")["status"] == "available")
+    refused = new(f"server add share {server} typed-share", code=1)
+    assert "vm_state active" in refused
+    new(f"server stop {server}")
+    until("a server that is off", lambda: shown(f"server show {server}")["status"] == "SHUTOFF")
+    assert shown(f"server add share {server} typed-share --tag data")["Status"] == "attaching"
+    is_("inactive")
+    assert "already" in new(f"server add share {server} typed-share", code=1)
+    (listed,) = shown(f"server share list {server}")
+    assert listed == {"Share ID": made["id"], "Status": "inactive", "Tag": "data"}
+    (rule,) = shown(f"share access list {made['id']}")
+    assert (rule["Access Type"], rule["Access Level"]) == ("ip", "rw")
+    assert "locked" in new("share delete typed-share", code=1)
+    new(f"server start {server}")
+    is_("active")
+    assert "has shares" in new(f"server suspend {server}", code=1)
+    new(f"server stop {server}")
+    is_("inactive")
+    new(f"server remove share {server} typed-share")
+    until("no share", lambda: shown(f"server share list {server}") == [])
+    new("share delete typed-share")
+
+
 def test_ports_groups_and_addresses(new: Typed, old: Json, shown: Json, server: str) -> None:
     new("network create typed-net")
     new("subnet create --network typed-net --subnet-range 10.78.0.0/24 typed-subnet")

@@ -55,6 +55,8 @@ ALLOWED: dict[str, tuple[set[str] | None, set[str] | None]] = {
     "ATTACH_VOLUME": (ATTACHABLE, IDLE),
     "DETACH_VOLUME": (ATTACHABLE, IDLE),
     "SWAP_VOLUME": ({"ACTIVE", "PAUSED", "RESIZED"}, IDLE),
+    "ATTACH_SHARE": ({"STOPPED"}, IDLE),
+    "DETACH_SHARE": ({"ERROR", "STOPPED"}, IDLE),
     "ATTACH_INTERFACE": (PLUGGABLE, IDLE),
     "DETACH_INTERFACE": (PLUGGABLE, IDLE),
     "CHANGE_FIXED_ADDRESSES": (None, None),
@@ -65,11 +67,13 @@ ALLOWED: dict[str, tuple[set[str] | None, set[str] | None]] = {
 }
 # What a server that somebody locked may be asked for by anybody all the same.
 IN_SPITE_OF_A_LOCK = {
+    "ATTACH_SHARE",
     "CHANGE_ADDRESSES",
     "CHANGE_TAGS",
     "CREATE_BACKUP",
     "CREATE_IMAGE",
     "CREATE_VOLUME_IMAGE",
+    "DETACH_SHARE",
     "EVACUATE",
     "READ_CONSOLE",
     "READ_DIAGNOSTICS",

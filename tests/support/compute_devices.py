@@ -7,7 +7,7 @@ from typing import Any
 from protonova.api.v1 import console_pb2, console_pb2_grpc, server_device_pb2_grpc
 from protonova.api.v1 import server_device_pb2 as pb
 from protonova.common.v1 import server_device_pb2 as common
-from protonova.common.v1.server_pb2 import BlockDevice
+from protonova.common.v1.server_pb2 import BlockDevice, ServerShare
 from protonova.services.runtime import errors
 from tests.support.compute_api import Servers
 
@@ -83,6 +83,20 @@ class Devices(server_device_pb2_grpc.ServerDeviceServiceServicer):
     def DetachVolume(self, request, _):
         self._enter(request)
         return pb.DetachVolumeResponse()
+
+    def AttachShare(self, request, _):
+        self._enter(request)
+        share = ServerShare(
+            id="00000000-0000-0000-0000-0000000000f1",
+            share_id=request.share_id,
+            tag=request.tag or request.share_id,
+            status="SHARE_STATUS_ATTACHING",
+        )
+        return pb.AttachShareResponse(share=share)
+
+    def DetachShare(self, request, _):
+        self._enter(request)
+        return pb.DetachShareResponse()
 
     def SnapshotVolume(self, request, _):
         self._assist(request)

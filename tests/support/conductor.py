@@ -46,6 +46,7 @@ from tests.support.networks import FakeNetworks
 from tests.support.rebuild_checks import RebuildChecks
 from tests.support.region import Allocations, Cells, Region
 from tests.support.server_groups import ServerGroups
+from tests.support.shares import FakeShares
 from tests.support.volumes import FakeVolumes
 
 SECONDS = 20.0
@@ -65,6 +66,7 @@ class Edges:
         self.cells = Cells()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
+        self.shares = FakeShares()
         self.glance = FakeImages()
         self.guest_images = GuestImages(self.guests, self.glance)
         self._agent = self._serve("agent", *self.agent_services())
@@ -147,7 +149,11 @@ class Conductor:
         )
         self.server = GrpcServer(self.conf, "conductor", LOOPBACK)
         outside = cells.Outside(
-            self.conf, networks=edges.networks, volumes=edges.volumes, images=edges.glance
+            self.conf,
+            networks=edges.networks,
+            volumes=edges.volumes,
+            images=edges.glance,
+            shares=edges.shares,
         )
         self.cell = cells.wire(self.conf, outside)
         self.engine = main.assemble(self.conf, self.server, self.cell)
@@ -187,6 +193,7 @@ class Conductor:
             "memory_mb": 16384,
             "local_gb": 100,
             "agent_instance": "1",
+            "share_protocols": ["NFS"],
             **fields,
         }
         return host_pb2.HostReport(**values)

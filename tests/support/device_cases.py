@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from protonova.common.v1.server_pb2 import BlockDevice, PowerState, Server, VmState
+import sqlalchemy as sa
+
+from protonova.common.v1.server_pb2 import BlockDevice, PowerState, Server, ShareStatus, VmState
 from protonova.compute.v1 import guest_pb2
 from protonova.conductor.v1 import host_pb2
 from protonova.services.conductor import actions, tables
@@ -18,9 +20,11 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations.addresses import ChangeAddresses
 from protonova.services.conductor.operations.assisted_snapshot import MergeVolume, SnapshotVolume
 from protonova.services.conductor.operations.attach_interface import AttachInterface
+from protonova.services.conductor.operations.attach_share import AttachShare
 from protonova.services.conductor.operations.attach_volume import AttachVolume
 from protonova.services.conductor.operations.delete import Delete
 from protonova.services.conductor.operations.detach_interface import DetachInterface
+from protonova.services.conductor.operations.detach_share import DetachShare
 from protonova.services.conductor.operations.detach_volume import DetachVolume
 from protonova.services.conductor.operations.network import interface_of
 from protonova.services.conductor.operations.swap_volume import SwapVolume
@@ -28,11 +32,12 @@ from protonova.services.conductor.servers import device_names
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.runtime import config, migration
 from protonova.services.runtime.database import Database
+from protonova.services.runtime.openstack.share import Access
 from protonova.services.runtime.operations import Engine
 from tests.support.conductor import Edges, as_user, new_server, node_id
 from tests.support.operations import LEASE_SECONDS, POLL_SECONDS
 
-HOST = "host1"
+HOST, ADDRESS = "host1", "192.0.2.1"
 
 
 @dataclass
@@ -63,11 +68,17 @@ class DeviceCase:
         self._cells: dict[int, Cell] = {}
         self.subjects: dict[str, Subject] = {}
         self._base = cells.wire(
-            self._conf, cells.Outside(self._conf, networks=edges.networks, volumes=edges.volumes)
+            self._conf,
+            cells.Outside(self._conf, networks=edges.networks, volumes=edges.volumes, shares=edges.shares),
         )
         migration.upgrade(self._base.db, "protonova.services.conductor.migrations")
         report = host_pb2.HostReport(
-            host=HOST, node=HOST, node_id=node_id(HOST), agent_target=edges.targets["agent"]
+            host=HOST,
+            node=HOST,
+            node_id=node_id(HOST),
+            agent_target=edges.targets["agent"],
+            host_ip=ADDRESS,
+            share_protocols=["NFS"],
         )
         self._base.db.write(lambda c: self._base.hosts.take(c, [report]))
 
@@ -88,6 +99,8 @@ class DeviceCase:
                 AttachVolume,
                 DetachVolume,
                 SwapVolume,
+                AttachShare,
+                DetachShare,
                 SnapshotVolume,
                 MergeVolume,
                 AttachInterface,
@@ -115,6 +128,7 @@ class DeviceCase:
         self.edges.guests.guests[HOST, server.id] = guest
         thing = self.prepare(server)
         self._base.db.write(lambda c: self._base.servers.insert(c, [server]))
+        self._base.db.write(lambda c: self._base.servers.change(c, server.id, self.settle))
         action, payload, alter = self.order(server, thing)
         with as_user():
             operation = Beginnings(cell, engine).action(action, server.id, payload, alter or (lambda _: None))
@@ -138,8 +152,20 @@ class DeviceCase:
         assert self.edges.volumes.attachments_of(server) == {}
         assert self.edges.networks.ports_of(server) == []
         assert self.edges.guests.where(server) == []
+        assert server not in {held for _, held in self.edges.shares.locks}
+        assert not any(share.needs_access for share in self.shares_of(server))
+
+    def shares_of(self, server_id: str) -> list[Any]:
+        """The rows that say who must reach what."""
+        rows = tables.server_shares
+        return self._base.db.read(
+            lambda c: list(c.execute(sa.select(rows).where(rows.c.server_id == server_id)))
+        )
 
     # ---- what differs
+
+    def settle(self, server: Server) -> None:
+        """What is changed in the record before the operation begins."""
 
     def prepare(self, server: Server) -> str:
         """What is there before; the id of what it is about."""
@@ -303,6 +329,88 @@ class MergeVolumeCase(AssistedCase):
 
     def assert_on_file(self, operation_id: str) -> None:
         assert self.edges.devices.merged[self.subjects[operation_id].thing] == ("top", "base")
+
+
+class AttachShareCase(DeviceCase):
+    """To a server that is off; on its host nobody else has the share."""
+
+    kind = "attach_share"
+
+    def prepare(self, server: Server) -> str:
+        server.vm_state = VmState.VM_STATE_STOPPED
+        server.power_state = PowerState.POWER_STATE_SHUTDOWN
+        self.edges.guests.guests[HOST, server.id].power_state = server.power_state
+        return self.edges.shares.add().id
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        def alter(changed: Server) -> None:
+            changed.shares.add(
+                id=f"s-{thing}", share_id=thing, tag="data", protocol="NFS", status="SHARE_STATUS_ATTACHING"
+            )
+
+        return actions.ATTACH_SHARE, {"share": thing}, alter
+
+    def assert_done(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        (share,) = self.record(operation_id).shares
+        assert (share.share_id, share.plugged) == (subject.thing, True)
+        assert share.status == ShareStatus.SHARE_STATUS_INACTIVE
+        assert [row.needs_access for row in self.shares_of(subject.server)] == [True]
+        assert edges.shares.reached_by(subject.thing) == {ADDRESS}
+        assert edges.shares.locked_for(subject.thing) == {subject.server}
+        assert edges.devices.shares[subject.server] == {subject.thing: "data"}
+
+    def assert_undone(self, operation_id: str) -> None:
+        """Nothing is left of it but the word that it failed."""
+        (share,) = self.record(operation_id).shares
+        assert (share.status, share.plugged) == (ShareStatus.SHARE_STATUS_ERROR, False)
+        self.assert_free(operation_id)
+
+    def assert_free(self, operation_id: str) -> None:
+        subject, edges = self.subjects[operation_id], self.edges
+        assert not any(row.needs_access for row in self.shares_of(subject.server))
+        assert edges.shares.reached_by(subject.thing) == set()
+        assert edges.shares.locked_for(subject.thing) == set()
+        assert edges.devices.shares[subject.server] == {}
+
+    def assert_swept(self, operation_id: str) -> None:
+        super().assert_swept(operation_id)
+        assert self.edges.shares.reached_by(self.subjects[operation_id].thing) == set()
+
+
+class DetachShareCase(AttachShareCase):
+    """It only goes forward: what fails is detached again."""
+
+    kind = "detach_share"
+
+    def settle(self, server: Server) -> None:
+        share_id, edges = self._thing, self.edges
+        server.shares.add(
+            id=f"s-{share_id}",
+            share_id=share_id,
+            tag="data",
+            protocol="NFS",
+            status="SHARE_STATUS_INACTIVE",
+            plugged=True,
+        )
+        edges.shares.allow(share_id, Access("ip", ADDRESS))
+        edges.shares.lock(share_id, server.id)
+        edges.devices.shares[server.id][share_id] = "data"
+
+    def prepare(self, server: Server) -> str:
+        self._thing = super().prepare(server)
+        return self._thing
+
+    def order(self, server: Server, thing: str) -> tuple[Action, dict[str, Any], Callable | None]:
+        def alter(changed: Server) -> None:
+            changed.shares[0].status = ShareStatus.SHARE_STATUS_DETACHING
+
+        return actions.DETACH_SHARE, {"share": thing}, alter
+
+    def assert_done(self, operation_id: str) -> None:
+        assert not self.record(operation_id).shares
+        assert not self.shares_of(self.subjects[operation_id].server)
+        self.assert_free(operation_id)
 
 
 class PortCase(DeviceCase):

@@ -12,11 +12,13 @@ from tests.support.agents import Guests
 
 
 class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
-    """Names of volumes and addresses of ports by server id. A method is refused or held by its guests' means."""
+    """Names of volumes, addresses of ports and tags of shares by server id. A method is refused or held by its
+    guests' means."""
 
     def __init__(self, guests: Guests) -> None:
         self.volumes: dict[str, dict[str, str]] = defaultdict(dict)
         self.ports: dict[str, dict[str, list[str]]] = defaultdict(dict)
+        self.shares: dict[str, dict[str, str]] = defaultdict(dict)
         self.sizes: dict[str, int] = {}
         self.files: dict[str, str] = {}
         self.merged: dict[str, tuple[str, str]] = {}
@@ -76,6 +78,16 @@ class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
         self._enter("DetachGuestInterface", request, context)
         self.ports[request.server_id].pop(request.port_id, None)
         return self._leave("DetachGuestInterface", pb.DetachGuestInterfaceResponse())
+
+    def AttachGuestShare(self, request, context):
+        self._enter("AttachGuestShare", request, context)
+        self.shares[request.server_id][request.share.share_id] = request.share.tag
+        return self._leave("AttachGuestShare", pb.AttachGuestShareResponse())
+
+    def DetachGuestShare(self, request, context):
+        self._enter("DetachGuestShare", request, context)
+        self.shares[request.server_id].pop(request.share_id, None)
+        return self._leave("DetachGuestShare", pb.DetachGuestShareResponse())
 
     def _enter(self, method, request, context):
         self._guests.enter(method, request.host, request.server_id, request.fence, context)

@@ -16,7 +16,8 @@ from protonova.services.runtime.channel import connect
 from tests.support.server_model import ADMIN, LARGE, SMALL, Flavor, Server
 from tests.support.whole import HOSTS, PATIENCE, Account, Whole
 
-VOLUMES = "/volume/v3"
+VOLUMES, SHARES = "/volume/v3", "/share/v2"
+SHARES_VERSION = {"X-OpenStack-Manila-API-Version": "2.82"}
 ENDED = ("confirmed", "reverted", "completed", "cancelled", "failed", "error")
 STUCK = operation_pb2.OPERATION_STATE_STUCK
 
@@ -49,6 +50,7 @@ class Site:
         self.volumes: list[str] = []
         # The one that was attached last.
         self.chosen = ""
+        self._share = ""
         self._channel = connect(whole.conf(), whole.targets["conductor"])
         self._operations = operation_pb2_grpc.OperationServiceStub(self._channel)
         found = self.admin.get("/placement/resource_providers")["resource_providers"]
@@ -99,6 +101,10 @@ class Site:
             return account.call("POST", f"{path}/os-interface", body)
         if action == "detach interface":
             return account.call("DELETE", f"{path}/os-interface/{min(server.ports)}")
+        if action == "attach share":
+            return account.call("POST", f"{path}/shares", {"share": {"share_id": self.share()}})
+        if action == "detach share":
+            return account.call("DELETE", f"{path}/shares/{min(server.shares)}")
         return account.call("POST", f"{path}/action", self._body(action))
 
     def _body(self, action: str) -> dict[str, Any]:
@@ -142,6 +148,13 @@ class Site:
         wait(lambda: self.user.beside("GET", f"{path}/{made}")["volume"]["status"] == "available", "a volume")
         self.volumes.insert(0, made)
         return made
+
+    def share(self) -> str:
+        """The only one, which servers have together."""
+        if not self._share:
+            path, body = f"{SHARES}/shares", {"share": {"size": 1}}
+            self._share = self.user.beside("POST", path, body, headers=SHARES_VERSION)["share"]["id"]
+        return self._share
 
     # ---- seeing --------------------------------------------------------------------------------------------
 
@@ -192,6 +205,22 @@ class Site:
         headers = {"OpenStack-API-Version": "volume 3.44"}
         found = self.admin.beside("GET", path, headers=headers)["attachments"]
         return Counter((one["volume_id"], one["instance"]) for one in found)
+
+    def shares(self, server_id: str) -> set[str]:
+        """Those that a server has, or is to have, and that are not in error."""
+        found = self.admin.get(f"/servers/{server_id}/shares")["shares"]
+        return {one["share_id"] for one in found if one["status"] != "error"}
+
+    def share_keepers(self) -> tuple[int, int]:
+        """How many locks keep the share, and how many rules let somebody reach it."""
+        if not self._share:
+            return 0, 0
+        locks = f"{SHARES}/resource-locks?all_projects=1&resource_id={self._share}"
+        rules = f"{SHARES}/share-access-rules?share_id={self._share}"
+        return (
+            len(self.admin.beside("GET", locks, headers=SHARES_VERSION)["resource_locks"]),
+            len(self.admin.beside("GET", rules, headers=SHARES_VERSION)["access_list"]),
+        )
 
     def guests(self) -> Counter[tuple[str, str]]:
         """Every guest there is, with its host; what is set aside does not count."""

@@ -65,6 +65,7 @@ class Server:
     metadata: dict[str, str] = field(default_factory=dict)
     volumes: set[str] = field(default_factory=set)
     ports: set[str] = field(default_factory=set)
+    shares: set[str] = field(default_factory=set)
     before: Before | None = None
     # Where it may be now: an action may leave the choice to the scheduler.
     hosts: set[str] = field(default_factory=set)
@@ -147,7 +148,7 @@ def unshelved(server: Server) -> None:
 
 def gone(server: Server) -> None:
     server.status, server.host, server.before = "DELETED", "", None
-    server.volumes, server.ports = set(), set()
+    server.volumes, server.ports, server.shares = set(), set(), set()
 
 
 def deleted(server: Server) -> None:
@@ -214,12 +215,18 @@ RULES: dict[str, Rule] = {
     "detach volume": Rule(WITH_VOLUMES, unchanged),
     "attach interface": Rule({"ACTIVE", "PAUSED", "SHUTOFF"}, unchanged, code=200),
     "detach interface": Rule({"ACTIVE", "PAUSED", "SHUTOFF"}, unchanged),
+    "attach share": Rule({"SHUTOFF"}, unchanged, code=201, in_spite_of_a_lock=True),
+    "detach share": Rule({"SHUTOFF", "ERROR"}, unchanged, code=200, in_spite_of_a_lock=True),
     "set metadata": Rule(STEADY, noted, code=200),
     "rename": Rule(ANY_STATUS, renamed, code=200, in_spite_of_a_lock=True),
     "lock": Rule(ANY_STATUS, unchanged, in_spite_of_a_lock=True),
     "unlock": Rule(ANY_STATUS, unlocked, in_spite_of_a_lock=True),
     "reset to error": Rule(ANY_STATUS, becomes("ERROR", NONE), admin_only=True, in_spite_of_a_lock=True),
 }
+
+
+# Whose guests have shares, they cannot be asked for.
+WITHOUT_SHARES = {"rebuild", "resize", "resize back", "migrate", "migrate live", "shelve", "suspend"}
 
 
 def judged(server: Server, action: str, who: str) -> str:
@@ -246,6 +253,13 @@ def sensible(server: Server, action: str) -> bool:
         return bool(server.volumes)
     if action == "detach interface":
         return bool(server.ports)
+    if action == "detach share":
+        # One that is in error may run all the same.
+        return bool(server.shares) and server.power not in (RUNNING, PAUSED)
+    if action == "attach share":
+        return not server.shares
+    if action in WITHOUT_SHARES and server.shares:
+        return False
     if action == "attach volume":
         return len(server.volumes) < 2
     if action == "attach interface":

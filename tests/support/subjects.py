@@ -48,6 +48,8 @@ KINDS: dict[str, list[str]] = {
     "detach volume": ["attach volume"],
     "attach interface": [],
     "detach interface": ["attach interface"],
+    "attach share": ["stop"],
+    "detach share": ["stop", "attach share"],
     "lock": [],
     "set metadata": [],
     "reset to error": [],
@@ -115,6 +117,9 @@ class Subject:
             self._do("unlock")
         while self.server.status != "ACTIVE":
             self._do(BACK[self.server.status])
+        if self.server.shares:
+            for action in ("stop", "detach share", "start"):
+                self._do(action)
         while self.server.volumes:
             self._do("detach volume")
         while self.server.ports:
@@ -222,6 +227,10 @@ class Subject:
             server.volumes.remove(min(server.volumes))
         elif action == "attach volume":
             server.volumes.add(self.site.chosen)
+        elif action == "attach share":
+            server.shares.add(self.site.share())
+        elif action == "detach share":
+            server.shares.clear()
 
     def _differences(self) -> list[str]:
         """Of the region from each of the worlds that are possible; none if it is one of them."""
@@ -272,6 +281,7 @@ class Subject:
                     {one["id"] for one in shown["os-extended-volumes:volumes_attached"]},
                     wanted.volumes,
                 ),
+                "shares": (site.shares(self.id), wanted.shares),
             }
         held = [] if wanted is None else wanted.held()
         facts |= {
@@ -284,6 +294,10 @@ class Subject:
             "attachments": (
                 site.attachments(),
                 Counter((volume, self.id) for volume in (wanted.volumes if wanted else ())),
+            ),
+            "keepers of shares": (
+                site.share_keepers(),
+                (len(wanted.shares), len(wanted.shares)) if wanted else (0, 0),
             ),
             "images": (site.images(), world.images),
             "members": (site.members(self.group), {self.id} if wanted and self.grouped else set()),

@@ -147,6 +147,7 @@ class Whole:
             "glance__endpoint_override": f"{url}/image",
             "neutron__endpoint_override": f"{url}/network",
             "cinder__endpoint_override": f"{url}/volume/v3",
+            "manila__endpoint_override": f"{url}/share/v2",
             "api_database__connection": f"sqlite:///{self.directory}/api.sqlite",
             "placement_database__connection": f"sqlite:///{self.directory}/placement.sqlite",
             "database__connection": f"sqlite:///{self.directory}/cell.sqlite",

@@ -90,6 +90,8 @@ REASONS: dict[str, Rule] = {
     "SERVER_NOT_FOUND": BY_STATUS,
     "SERVER_STATE": Rule(409, words=_wrong_state),
     "SERVER_LOCKED": Rule(409),
+    # The status tells those actions to which it is a conflict from the one to which it is bad input.
+    "SERVER_HAS_SHARES": BY_STATUS,
     "HOST_NOT_READY": Rule(409),
     "SERVER_ON_HOST": Rule(409),
     "HOST_NOT_IN_ZONE": Rule(409),
@@ -139,6 +141,12 @@ REASONS: dict[str, Rule] = {
     "QUOTA_EXCEEDED": Rule(403, words=_quota),
     "ZERO_DISK_FORBIDDEN": Rule(403),
     # What is plugged into servers.
+    "SHARE_NOT_FOUND": Rule(404),
+    "SHARE_NOT_ATTACHED": Rule(404),
+    "SHARE_UNUSABLE": Rule(409),
+    "SHARE_ATTACHED": Rule(409),
+    "SHARE_TAG_INVALID": Rule(400),
+    "SHARES_UNSUPPORTED": Rule(403),
     "VOLUME_NOT_FOUND": BY_STATUS,
     "VOLUME_UNUSABLE": Rule(400),
     "VOLUME_IS_ROOT": Rule(400),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import prometheus_client
 import pytest
 
@@ -9,7 +11,7 @@ from protonova.common.v1 import server_pb2, upkeep_pb2, upkeep_pb2_grpc
 from protonova.compute.v1 import guest_device_pb2 as pb
 from protonova.compute.v1 import guest_device_pb2_grpc
 from protonova.services.compute.virt import errors as virt_errors
-from protonova.services.compute.virt.driver import NicSpec, VolumeDisk
+from protonova.services.compute.virt.driver import NicSpec, PowerState, ShareMount, VolumeDisk
 from protonova.services.compute.virt.fake import FakeDriver, FakeSettings
 from protonova.services.runtime import errors
 from tests.functional.compute.test_agent import SERVER, Agent, fence
@@ -55,6 +57,41 @@ def test_volumes(agent):
     detach = pb.DetachGuestVolumeRequest(**common("unplug"), volume_id="one")
     for _ in range(2):
         agent.devices.DetachGuestVolume(detach)
+
+
+def test_shares(agent):
+    share = server_pb2.ServerShare(share_id="s", tag="data", protocol="NFS", export_location="h:/a")
+    attach = pb.AttachGuestShareRequest(**common("plug"), share=share)
+    detach = pb.DetachGuestShareRequest(**common("unplug"), share_id="s")
+    with pytest.raises(errors.FailedPrecondition) as caught:
+        agent.devices.AttachGuestShare(attach)
+    assert caught.value.reason == "GUEST_IN_WRONG_STATE"
+    agent.devices.DetachGuestShare(detach)
+    agent.driver.power_off(SERVER, graceful=False)
+    for _ in range(2):
+        agent.devices.AttachGuestShare(attach)
+    assert agent.driver.plugged(SERVER).shares == {"s": "data"}
+    agent.driver.power_on(SERVER)
+    with pytest.raises(errors.FailedPrecondition) as caught:
+        agent.devices.DetachGuestShare(detach)
+    assert caught.value.reason == "GUEST_IN_WRONG_STATE"
+    agent.driver.power_off(SERVER, graceful=False)
+    for _ in range(2):
+        agent.devices.DetachGuestShare(detach)
+    assert agent.driver.plugged(SERVER).shares == {}
+
+
+def test_a_share_that_cannot_be_mounted():
+    spec = replace(guest(), shares=(ShareMount("s", "data", "NFS", "h:/a"),))
+    driver = FakeDriver("one", FakeSettings())
+    driver.spawn(spec)
+    driver.faults.set({"call": "mount_share", "error": "ShareUnavailable"})
+    with pytest.raises(virt_errors.ShareUnavailable) as caught:
+        driver.reboot(spec.server_id, hard=True)
+    assert caught.value.facts == {"share_id": "s"}
+    assert driver.guest(spec.server_id).power_state is PowerState.SHUTDOWN
+    driver.faults.set()
+    assert driver.power_on(spec.server_id).power_state is PowerState.RUNNING
 
 
 def test_files_of_volumes(agent):

@@ -22,9 +22,12 @@ REVERSIBLE = [
     cases.GroupCase,
     cases.SnapshotVolumeCase,
     cases.MergeVolumeCase,
+    cases.AttachShareCase,
 ]
+# A detached share is given back once it is detached, or later.
+FORWARD = [cases.DetachShareCase]
 # What a swap has brought to its end stays: the volume service goes on with the new one.
-ALL = [*REVERSIBLE, cases.SwapVolumeCase]
+ALL = [*REVERSIBLE, *FORWARD, cases.SwapVolumeCase]
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def each(kinds):
     return pytest.mark.parametrize("case", kinds, indirect=True, ids=lambda kind: kind.__name__)
 
 
-@each(REVERSIBLE)
+@each([*REVERSIBLE, *FORWARD])
 def test_every_step_may_be_repeated(case: DeviceCase) -> None:
     kit.prove_repeatable(case)
 
@@ -53,7 +56,7 @@ def test_another_replica_finishes_what_a_killed_one_began(case: DeviceCase) -> N
     assert kit.prove_killed(case) >= 2
 
 
-@each([cases.AttachVolumeCase, cases.DetachPortCase])
+@each([cases.AttachVolumeCase, cases.DetachPortCase, cases.AttachShareCase])
 def test_another_replica_undoes_what_a_killed_one_was_undoing(case: DeviceCase) -> None:
     assert kit.prove_killed(case, failing=True) >= 4
 

@@ -6,8 +6,6 @@ import orjson
 import pytest
 
 from protonova.gateway.compute.gone import ROUTES as GONE
-from protonova.gateway.compute.unserved import ROUTES
-from protonova.gateway.versions import Window
 from protonova.services.runtime import errors
 
 FAR = "00000000-0000-0000-0000-00000000ffff"
@@ -97,18 +95,6 @@ def test_what_is_gone(cloud, route, version):
     method, path, *action = route
     body = {action[0]: None} if action else ({"any": 1} if method in ("POST", "PUT") else None)
     fault(cloud.call(method, _filled(path), body, version=version), 410, "computeFault")
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: " ".join(route[:2]))
-def test_what_is_not_served_says_so_within_its_window(cloud, route):
-    method, path, versions = route
-    window = Window.parse(versions)
-    for version in (1, 22, 23, 35, 36, 42, 43, 80, 81, 96, 97, 104):
-        answer = cloud.call(method, _filled(path), version=f"2.{version}")
-        if version in window:
-            fault(answer, 501, "notImplemented")
-        else:
-            fault(answer, 404, "itemNotFound")
 
 
 def test_extensions(cloud):

@@ -51,7 +51,7 @@ _PROXIED = (
 _FUZZED = [
     operation
     for operation in REGISTRY.operations
-    if operation.body is not None and not operation.id.startswith(("gone", "unserved", "os-volumes_boot"))
+    if operation.body is not None and not operation.id.startswith(("gone", "os-volumes_boot"))
 ]
 _QUERIED = [
     operation for operation in REGISTRY.operations if operation.method == "GET" and operation.query.fields

@@ -38,9 +38,26 @@ FEW, APART = 2, 5
 CHOSEN = {
     "placement": ["create", "offload", "resize", "confirm", "revert", "migrate live", "force delete"],
     "api": ["create in a group", "stop", "resize", "confirm", "attach interface", "delete", "restore"],
-    "conductor": ["create", "shelve", "resize", "attach volume", "force delete", DELETE_RESIZED],
+    "conductor": [
+        "create",
+        "shelve",
+        "resize",
+        "attach volume",
+        "attach share",
+        "force delete",
+        DELETE_RESIZED,
+    ],
     "scheduler": ["create in a group", "resize", "unshelve", "migrate live"],
-    "compute": ["create", "rebuild", "shelve", "resize", "revert", "migrate live", "attach volume"],
+    "compute": [
+        "create",
+        "rebuild",
+        "shelve",
+        "resize",
+        "revert",
+        "migrate live",
+        "attach volume",
+        "detach share",
+    ],
 }
 
 

@@ -125,6 +125,10 @@ class Sequences(RuleBasedStateMachine):
             server.volumes.remove(min(server.volumes))
         elif action == "attach volume":
             server.volumes.add(self.site.chosen)
+        elif action == "attach share":
+            server.shares.add(self.site.share())
+        elif action == "detach share":
+            server.shares.clear()
 
     def _compare(self, id_: str, server: Server) -> None:
         shown = self.site.show(id_)
@@ -150,6 +154,9 @@ class Sequences(RuleBasedStateMachine):
         assert self.site.ports() == ports, self._story()
         held = Counter((volume, id_) for id_, server in self.servers.items() for volume in server.volumes)
         assert self.site.attachments() == held, self._story()
+        sharing = [server for server in self.servers.values() if server.shares]
+        # They have one share, and their hosts one address.
+        assert self.site.share_keepers() == (len(sharing), min(len(sharing), 1)), self._story()
         aside = Counter(("asides", one.before.host) for one in self.servers.values() if one.before)
         assert self.site.whole.left_on_hosts() == aside, self._story()
 

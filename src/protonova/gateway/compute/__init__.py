@@ -36,12 +36,12 @@ from protonova.gateway.compute import (
     server_rebuild,
     server_rescue,
     server_security_groups,
+    server_shares,
     server_shelve,
     server_tags,
     server_topology,
     servers,
     simple_tenant_usage,
-    unserved,
     usage_audits,
     versions_resource,
     volume_attachments,
@@ -78,6 +78,7 @@ _RESOURCES = (
     instance_actions.actions,
     volume_attachments.volume_attachments,
     assisted_snapshots.snapshots,
+    server_shares.shares,
     server_interfaces.interfaces,
     server_security_groups.groups,
     server_addresses.addresses,
@@ -112,6 +113,5 @@ _RESOURCES = (
     volumes.volumes,
     volumes.snapshots,
     gone.gone,
-    unserved.unserved,
 )
 RESOURCES = (*_RESOURCES, volumes_boot(_RESOURCES))

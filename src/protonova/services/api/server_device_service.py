@@ -37,6 +37,8 @@ class ServerDeviceService(server_device_pb2_grpc.ServerDeviceServiceServicer):
     UpdateVolumeAttachment = carried("update volume attachment")
     SwapVolume = carried("swap_volume")
     DetachVolume = carried("detach_volume")
+    AttachShare = carried("attach_share")
+    DetachShare = carried("detach_share")
     GetServerInterface = carried("show interface")
     AttachInterface = carried("attach_interface")
     DetachInterface = carried("detach_interface")

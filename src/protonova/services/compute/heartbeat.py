@@ -48,6 +48,7 @@ class Heartbeat:
         inventory_interval: float,
         device_providers: DeviceProviders | None = None,
         host_ip: str = "",
+        share_ip: str = "",
         monitors: Sequence[str] = (),
     ) -> None:
         self._hosts = hosts
@@ -59,6 +60,7 @@ class Heartbeat:
         self._zone = availability_zone
         self._device_providers = device_providers
         self._host_ip = host_ip
+        self._share_ip = share_ip
         self._monitors = tuple(monitors)
         self._interval = interval
         self._inventory_interval = inventory_interval
@@ -194,6 +196,8 @@ class Heartbeat:
             ],
             topology=self._pinning.topology(host),
             devices=self._pinning.devices(host),
+            share_protocols=facts.share_protocols,
+            share_ip=self._share_ip,
         )
         if facts.booted_at is not None:
             report.booted_at.FromDatetime(facts.booted_at)

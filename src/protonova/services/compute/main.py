@@ -128,6 +128,7 @@ def build(conf: cfg.ConfigOpts, server: Server) -> None:
             inventory_interval=own.inventory_interval,
             device_providers=DeviceProviders(placement) if offered.in_placement else None,
             host_ip=conf.my_ip,
+            share_ip=conf.my_shared_fs_storage_ip,
             monitors=own.monitors,
         )
         pinning.changed = heartbeat.soon

@@ -23,6 +23,11 @@ IMAGE_CACHE = [
 ]
 
 CELL_WIDE = [
+    cfg.StrOpt(
+        "my_shared_fs_storage_ip",
+        default="",
+        help="Address from which this host mounts shares, as the share service is told; empty = my_ip.",
+    ),
     cfg.IntOpt(
         "volume_usage_poll_interval",
         default=0,

@@ -89,6 +89,20 @@ class GuestDeviceServicer(guest_device_pb2_grpc.GuestDeviceServiceServicer):
             driver.detach_interface(request.server_id, request.port_id)
         return pb.DetachGuestInterfaceResponse()
 
+    def AttachGuestShare(
+        self, request: pb.AttachGuestShareRequest, context: grpc.ServicerContext
+    ) -> pb.AttachGuestShareResponse:
+        with self._step(request.host, request.server_id, request.fence) as driver:
+            driver.attach_share(request.server_id, spec.share_mount(request.share))
+        return pb.AttachGuestShareResponse()
+
+    def DetachGuestShare(
+        self, request: pb.DetachGuestShareRequest, context: grpc.ServicerContext
+    ) -> pb.DetachGuestShareResponse:
+        with self._step(request.host, request.server_id, request.fence) as driver:
+            driver.detach_share(request.server_id, request.share_id)
+        return pb.DetachGuestShareResponse()
+
     @contextmanager
     def _step(self, host: str, server_id: str, fence: Fence) -> Iterator[Driver]:
         driver = self._hosts.get(host).driver

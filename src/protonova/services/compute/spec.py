@@ -18,6 +18,7 @@ from protonova.services.compute.virt.driver import (
     ImageSource,
     NicSpec,
     PowerState,
+    ShareMount,
     VolumeDisk,
 )
 
@@ -69,6 +70,7 @@ def guest_spec(
             for device in server.block_devices
             if device.destination == server_pb2.BLOCK_DEVICE_DESTINATION_VOLUME and device.volume_id
         ),
+        shares=tuple(share_mount(share) for share in server.shares if share.plugged),
         config_drive=server.config_drive,
         documents=documents,
         user_data=metadata.user_data(server),
@@ -131,3 +133,8 @@ def volume(device: server_pb2.BlockDevice) -> VolumeDisk:
         device_type=device.device_type or "disk",
         attachment_id=device.attachment_id,
     )
+
+
+def share_mount(share: server_pb2.ServerShare) -> ShareMount:
+    """A share as a driver is asked for it."""
+    return ShareMount(share.share_id, share.tag, share.protocol, share.export_location)

@@ -24,6 +24,16 @@ class Host(enum.Enum):
     UP_IF_SET = "up if set"
 
 
+class Shares(enum.Enum):
+    """What an action has to say of a server with shares."""
+
+    ALLOWED = "allowed"
+    # Neither a guest's memory nor its place can change under a share.
+    REFUSED = "refused"
+    # The same, told as a request that could never be right.
+    INVALID = "invalid"
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     # As instance actions are called.
@@ -43,6 +53,7 @@ class Action:
     # Only once it has been running.
     launched: bool = True
     host: Host = Host.ANY
+    shares: Shares = Shares.ALLOWED
     # The kind of operation that does it; empty = called as the action is.
     kind: str = ""
     # What a refusal calls it; empty = as the action is called.
@@ -71,7 +82,8 @@ def check(
     action: Action, server: Server, ctx: RequestContext, host_is_up: Callable[[str], bool] | None = None
 ) -> None:
     """Refuses what the table does not allow. Raises `errors.FailedPrecondition`: SERVER_LOCKED, SERVER_STATE
-    (facts: server_id, action, attribute, value) or HOST_NOT_READY."""
+    (facts: server_id, action, attribute, value), SERVER_HAS_SHARES (`errors.InvalidArgument` where the row says so)
+    or HOST_NOT_READY."""
     if not action.locked and server.locked_by != LockHolder.LOCK_HOLDER_UNSPECIFIED and not ctx.is_admin:
         raise errors.FailedPrecondition(
             f"Server {server.id} is locked.",
@@ -90,6 +102,8 @@ def check(
         raise _wrong_state(action, server, "task_state", task_state_name(server.task_state))
     if action.launched and not server.HasField("launched_at"):
         raise _wrong_state(action, server, "launched_at", "None")
+    if action.shares is not Shares.ALLOWED and server.shares:
+        raise _has_shares(action, server)
     if action.host in (Host.SET, Host.UP) and not server.host:
         raise _host_not_ready(server, "it has no host")
     needs_up = action.host is Host.UP or (action.host is Host.UP_IF_SET and bool(server.host))
@@ -128,6 +142,16 @@ def _wrong_state(action: Action, server: Server, attribute: str, value: str) -> 
         action=_word(action),
         attribute=attribute,
         value=value,
+    )
+
+
+def _has_shares(action: Action, server: Server) -> errors.Error:
+    kind = errors.InvalidArgument if action.shares is Shares.INVALID else errors.FailedPrecondition
+    return kind(
+        f"Cannot '{_word(action)}' server {server.id} while it has shares; detach them first.",
+        reason="SERVER_HAS_SHARES",
+        server_id=server.id,
+        action=_word(action),
     )
 
 

@@ -7,11 +7,11 @@ other one wins and the other is refused by the same table.
 from __future__ import annotations
 
 from protonova.common.v1.server_pb2 import TaskState, VmState
-from protonova.services.conductor.action import Action, Host, check, settle, task_states_of
+from protonova.services.conductor.action import Action, Host, Shares, check, settle, task_states_of
 from protonova.services.conductor.action import task_states as task
 from protonova.services.conductor.action import vm_states as vm
 
-__all__ = ["Action", "Host", "check", "settle", "task_states_of"]
+__all__ = ["Action", "Host", "Shares", "check", "settle", "task_states_of"]
 
 _STEADY = vm("active", "paused", "stopped", "suspended")
 _VOLUME_ATTACHABLE = vm(
@@ -106,6 +106,7 @@ SUSPEND = Action(
     vm_states=vm("active"),
     doing=TaskState.TASK_STATE_SUSPENDING,
     after=VmState.VM_STATE_SUSPENDED,
+    shares=Shares.REFUSED,
 )
 RESUME = Action(
     "resume", vm_states=vm("suspended"), doing=TaskState.TASK_STATE_RESUMING, after=VmState.VM_STATE_ACTIVE
@@ -131,6 +132,7 @@ REBUILD = Action(
     doing=TaskState.TASK_STATE_REBUILDING,
     passing=_REBUILDING,
     after=VmState.VM_STATE_ACTIVE,
+    shares=Shares.INVALID,
 )
 CHANGE_PASSWORD = Action(
     "changePassword", vm_states=vm("active"), doing=TaskState.TASK_STATE_UPDATING_PASSWORD
@@ -174,6 +176,7 @@ SHELVE = Action(
     doing=TaskState.TASK_STATE_SHELVING,
     passing=task("shelving_image_pending_upload", "shelving_image_uploading", "shelving_offloading"),
     after=VmState.VM_STATE_SHELVED,
+    shares=Shares.REFUSED,
 )
 OFFLOAD = Action(
     "shelveOffload",
@@ -198,6 +201,7 @@ RESIZE = Action(
     passing=_MOVING,
     after=VmState.VM_STATE_RESIZED,
     host=Host.UP,
+    shares=Shares.REFUSED,
 )
 MIGRATE = Action(
     "migrate",
@@ -207,6 +211,7 @@ MIGRATE = Action(
     passing=_MOVING,
     after=VmState.VM_STATE_RESIZED,
     host=Host.UP,
+    shares=Shares.REFUSED,
 )
 CONFIRM_RESIZE = Action("confirmResize", vm_states=vm("resized"), after=VmState.VM_STATE_ACTIVE)
 REVERT_RESIZE = Action(
@@ -220,6 +225,7 @@ LIVE_MIGRATE = Action(
     word="os-migrateLive",
     vm_states=vm("active", "paused"),
     doing=TaskState.TASK_STATE_MIGRATING,
+    shares=Shares.REFUSED,
 )
 FORCE_COMPLETE = Action(
     "live_migration_force_complete", vm_states=vm("active"), task_states=task("migrating")
@@ -232,6 +238,7 @@ EVACUATE = Action(
     doing=TaskState.TASK_STATE_REBUILDING,
     passing=_REBUILDING,
     locked=True,
+    shares=Shares.REFUSED,
 )
 
 # ---- its devices
@@ -251,8 +258,11 @@ MERGE_VOLUME = Action(
     "", kind="merge_volume", word="volume_snapshot_delete", vm_states=vm("active", "paused"), locked=True
 )
 EXTEND_VOLUME = Action("extend_volume", task_states=None, locked=True, launched=False, host=Host.SET)
-ATTACH_SHARE = Action("attach_share", vm_states=vm("stopped"), locked=True)
-DETACH_SHARE = Action("detach_share", vm_states=vm("error", "stopped"), locked=True)
+# Only while the guest is off.
+ATTACH_SHARE = Action("attach_share", vm_states=vm("stopped"), locked=True, host=Host.UP)
+DETACH_SHARE = Action(
+    "detach_share", vm_states=vm("error", "stopped"), locked=True, launched=False, host=Host.UP_IF_SET
+)
 CHANGE_FIXED_ADDRESSES = Action(
     "", kind="change_addresses", word="changeFixedAddresses", task_states=None, launched=False
 )

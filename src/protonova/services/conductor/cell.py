@@ -26,6 +26,7 @@ from protonova.services.runtime.channel import connect
 from protonova.services.runtime.database import Database
 from protonova.services.runtime.openstack.image import Images
 from protonova.services.runtime.openstack.network import Networks
+from protonova.services.runtime.openstack.share import Shares
 from protonova.services.runtime.openstack.volume import Volumes
 
 # Cells without an id of their own get one from their name, the same in every replica.
@@ -42,6 +43,7 @@ class Outside:
         networks: Networks | None = None,
         volumes: Volumes | None = None,
         images: Images | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._placement: grpc.Channel = connect(conf, conf.placement.target)
         self._api: grpc.Channel = connect(conf, conf.api.target)
@@ -57,6 +59,7 @@ class Outside:
         self.networks = networks or Networks(conf)
         self.volumes = volumes or Volumes(conf)
         self.images = images or Images(conf)
+        self.shares = shares or Shares(conf)
 
     def close(self) -> None:
         self.agents.close()

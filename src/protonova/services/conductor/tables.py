@@ -140,6 +140,17 @@ server_tags = sa.Table(
     sa.Index("ix_server_tags_tag", "tag"),
 )
 
+# Which server has which share, and whether its host must reach it. What there is to say of them stands in the
+# server's record.
+server_shares = sa.Table(
+    "server_shares",
+    metadata,
+    sa.Column("server_id", text(36), primary_key=True),
+    sa.Column("share_id", text(36), primary_key=True),
+    sa.Column("needs_access", sa.Boolean, nullable=False),
+    sa.Index("ix_server_shares_share", "share_id"),
+)
+
 # What only the build of a server needs (passwords and files among it); gone once the build is over.
 builds = sa.Table(
     "builds",

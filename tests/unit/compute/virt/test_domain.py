@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import uuid
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from protonova.services.compute.virt import errors
-from protonova.services.compute.virt.driver import GuestSpec, ImageSource, NicSpec, VolumeDisk
-from protonova.services.compute.virt.libvirt import domain
+from protonova.services.compute.virt.driver import GuestSpec, ImageSource, NicSpec, ShareMount, VolumeDisk
+from protonova.services.compute.virt.libvirt import domain, shares
 from protonova.services.compute.virt.libvirt.layout import Layout, LocalDisk
 
 SERVER = str(uuid.uuid4())
@@ -42,6 +43,41 @@ def built(
 
 def properties(**values: str) -> ImageSource:
     return ImageSource("image-1", "qcow2", properties=values)
+
+
+SHARE = ShareMount(str(uuid.uuid4()), "data", "NFS", "192.0.2.9:/a")
+
+
+def test_shares():
+    host = dataclasses.replace(HOST, shares=Path("/shares"))
+    found = built(spec(shares=(SHARE,)), host)
+    element = found.find("devices/filesystem")
+    assert (element.get("type"), element.find("driver").get("type")) == ("mount", "virtiofs")
+    assert element.find("source").get("dir") == f"/shares/{SERVER}/{SHARE.share_id}"
+    assert element.find("target").get("dir") == "data"
+    assert found.find("memoryBacking/source").get("type") == "memfd"
+    assert found.find("memoryBacking/access").get("mode") == "shared"
+    assert built(spec(), host).find("memoryBacking") is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "location", "words"),
+    [
+        ("NFS", "192.0.2.9:/a", ["-t", "nfs", "-o", "nosuid,nodev", "--", "192.0.2.9:/a"]),
+        ("NFS", "[2001:db8::9]:/a b", ["-t", "nfs", "-o", "nosuid,nodev", "--", "[2001:db8::9]:/a b"]),
+        ("LOCAL", "/shares/a", ["-o", "bind,nosuid,nodev", "--", "/shares/a"]),
+    ],
+)
+def test_how_shares_are_mounted(protocol, location, words):
+    share = ShareMount("a", "data", protocol, location)
+    assert shares.command(share, Path("/x")) == ["mount", *words, "/x"]
+
+
+@pytest.mark.parametrize(("protocol", "location"), [("CIFS", "//h/a"), ("LOCAL", "a"), ("", "/a")])
+def test_shares_that_are_not_mounted_here(protocol, location):
+    with pytest.raises(errors.ShareUnavailable) as caught:
+        shares.command(ShareMount("a", "data", protocol, location), Path("/x"))
+    assert caught.value.facts == {"share_id": "a"}
 
 
 def test_screens_and_serial_consoles():

@@ -41,6 +41,7 @@ __all__ = [
     "NicSpec",
     "PowerState",
     "Progress",
+    "ShareMount",
     "SnapshotFile",
     "Storage",
     "VolumeDisk",
@@ -139,6 +140,16 @@ class VolumeDisk:
 
 
 @dataclass(frozen=True)
+class ShareMount:
+    """A share that a guest has whenever it runs."""
+
+    share_id: str
+    tag: str  # at most 36 bytes, by which the guest mounts it
+    protocol: str  # "NFS"
+    export_location: str  # "10.0.0.1:/shares/a"
+
+
+@dataclass(frozen=True)
 class GuestSpec:
     """All a host has to know to run a guest."""
 
@@ -158,6 +169,7 @@ class GuestSpec:
     image: ImageSource | None = None  # None = boots from a volume
     nics: tuple[NicSpec, ...] = ()
     disks: tuple[VolumeDisk, ...] = ()
+    shares: tuple[ShareMount, ...] = ()
     config_drive: bool = False
     documents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Metadata by path on the config drive ("openstack/latest/meta_data.json"). The caller writes them;
@@ -262,6 +274,7 @@ class HostInventory:
     traits: frozenset[str] = frozenset()
     supported_instances: tuple[tuple[str, str, str], ...] = ()  # (architecture, hypervisor, VM mode)
     booted_at: datetime | None = None  # when the host was started, by its own clock; None = unknown
+    share_protocols: tuple[str, ...] = ()  # of shares that guests can have; none = the host gives them none
 
 
 @dataclass(frozen=True)
@@ -602,6 +615,16 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def detach_interface(self, server_id: str, port_id: str) -> None:
         """Take a port out; one that is not there is fine. `DeviceDetachFailed` when the guest holds on to it."""
+
+    @abc.abstractmethod
+    def attach_share(self, server_id: str, share: ShareMount) -> None:
+        """Have a guest that is off start with a share from now on. Each start mounts it here, and is
+        `ShareUnavailable` where that fails. A guest that runs without it is `GuestInWrongState`."""
+
+    @abc.abstractmethod
+    def detach_share(self, server_id: str, share_id: str) -> None:
+        """Have it start without, and unmount it here; one that is not there is fine. A guest that runs with it is
+        `GuestInWrongState`."""
 
     # -- consoles -------------------------------------------------------------------------------------------
 

@@ -165,6 +165,12 @@ class VolumeMergeFailed(DriverError):
     reason = "VOLUME_MERGE_FAILED"
 
 
+class ShareUnavailable(DriverError):
+    """A share of the guest (fact `share_id`) cannot be mounted on this host, so that it does not start."""
+
+    reason = "SHARE_UNAVAILABLE"
+
+
 BY_NAME: dict[str, type[DriverError]] = {
     kind.__name__: kind
     for kind in (
@@ -192,5 +198,6 @@ BY_NAME: dict[str, type[DriverError]] = {
         DeviceDetachFailed,
         VolumeSwapFailed,
         VolumeMergeFailed,
+        ShareUnavailable,
     )
 }

@@ -68,6 +68,11 @@ FAKE: list[cfg.Opt] = [
         default=False,
         help="Whether fake hosts share their guests' disks: live migrations then copy none.",
     ),
+    cfg.ListOpt(
+        "share_protocols",
+        default=["LOCAL", "NFS"],
+        help="Protocols of shares that fake guests can have; empty = hosts that give their guests none.",
+    ),
     cfg.DictOpt("metrics", default={}, help="What each fake host measures: cpu.percent:12.5,…"),
     cfg.StrOpt("faults", default="", help="JSON file with the fault plan, read again when it changes."),
 ]
@@ -107,6 +112,9 @@ LIBVIRT: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "volume_swap_timeout", default=3600, min=1, help="Seconds copying a volume to another may take."
+    ),
+    cfg.IntOpt(
+        "share_mount_timeout", default=30, min=1, help="Seconds mounting a share of a guest's may take."
     ),
     cfg.BoolOpt("force_raw_images", default=False, help="Keep images as raw files instead of qcow2."),
     cfg.IntOpt("image_max_gb", default=0, min=0, help="Largest image file that is fetched; 0 = any."),

@@ -1,4 +1,5 @@
-"""The deletion of a server: guest, ports, volumes, what it holds in placement, its place in the region, its row.
+"""The deletion of a server: guest, ports, volumes, shares, what it holds in placement, its place in the region, its
+row.
 
 It preempts whatever is done to the server and expects any half-done state, so each step looks at the services
 themselves for what there is of the server, not at the record alone. Of a server on the move there may be something
@@ -19,11 +20,11 @@ from protonova.common.v1.server_pb2 import PowerState, Server, VmState
 from protonova.services.conductor import actions, faults, transfers
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import status, store
-from protonova.services.conductor.operations import agent, claim, network, volume
+from protonova.services.conductor.operations import agent, claim, network, share_access, volume
 from protonova.services.conductor.operations import build as building
 from protonova.services.conductor.operations.image import DISCARD
 from protonova.services.conductor.operations.moves import guests
-from protonova.services.conductor.servers import console_tokens
+from protonova.services.conductor.servers import console_tokens, shares
 from protonova.services.conductor.servers.store import remove_tags
 from protonova.services.conductor.states import IDLE
 from protonova.services.conductor.tables import operation_tables
@@ -120,6 +121,24 @@ class Volumes(Step):
         return None
 
 
+class Shares(Step):
+    """No guest has them any more."""
+
+    name = "shares"
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(timeout=cell.conf.conductor.cleanup_timeout)
+        self._cell = cell
+
+    def needed(self, run: Run) -> bool:
+        return bool(run.payload.get("shares"))
+
+    def do(self, run: Run) -> None:
+        server = self._cell.db.read(lambda c: self._cell.servers.get(c, run.subject))
+        for share in server.shares:
+            share_access.give_back(self._cell, run, share, run.payload["host"])
+
+
 class Release(Step):
     """The last one: nobody can find the server any more once the api service has let it go."""
 
@@ -154,7 +173,7 @@ class Delete(Kind):
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self.steps = [Guest(cell), Ports(cell), Volumes(cell), Release(cell)]
+        self.steps = [Guest(cell), Ports(cell), Volumes(cell), Shares(cell), Release(cell)]
 
     def finished(self, run: Run, connection: Connection) -> None:
         if image_id := run.payload.get("image"):
@@ -165,6 +184,7 @@ class Delete(Kind):
 
         def alter(server: Server) -> None:
             actions.settle(actions.DELETE, server, vm_state=VmState.VM_STATE_ERROR)
+            shares.give_up(server)
             faults.set_fault(server, error)
 
         self._cell.servers.change(connection, run.subject, alter)
@@ -184,6 +204,7 @@ def _gone(server: Server) -> None:
     server.task_state = IDLE
     server.power_state = PowerState.POWER_STATE_UNSPECIFIED
     server.ClearField("soft_deleted_at")
+    server.ClearField("shares")
     server.terminated_at.CopyFrom(server.updated_at)
     server.deleted_at.CopyFrom(server.updated_at)
 
@@ -204,6 +225,7 @@ def payload(connection: Connection, server: Server) -> dict[str, Any]:
         or (build is not None and building.needs_ports(build))
         or _under_way(connection, server.id, "attach_interface"),
         "volumes": building.needs_volumes(server),
+        "shares": bool(server.shares),
         # What a shelved server is kept as.
         "image": server.shelved_image_id,
     }

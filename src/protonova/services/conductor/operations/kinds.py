@@ -14,10 +14,12 @@ from protonova.services.conductor.operations import (
 )
 from protonova.services.conductor.operations.addresses import ChangeAddresses, RefreshNetwork
 from protonova.services.conductor.operations.attach_interface import AttachInterface
+from protonova.services.conductor.operations.attach_share import AttachShare
 from protonova.services.conductor.operations.attach_volume import AttachVolume
 from protonova.services.conductor.operations.create import Create
 from protonova.services.conductor.operations.delete import Delete
 from protonova.services.conductor.operations.detach_interface import DetachInterface
+from protonova.services.conductor.operations.detach_share import DetachShare
 from protonova.services.conductor.operations.detach_volume import DetachVolume
 from protonova.services.conductor.operations.extend_volume import ExtendVolume
 from protonova.services.conductor.operations.image import DiscardImage
@@ -86,6 +88,8 @@ def kinds(cell: Cell) -> list[Kind]:
         AttachVolume(cell),
         DetachVolume(cell),
         SwapVolume(cell),
+        AttachShare(cell),
+        DetachShare(cell),
         ExtendVolume(cell),
         assisted_snapshot.SnapshotVolume(cell),
         assisted_snapshot.MergeVolume(cell),

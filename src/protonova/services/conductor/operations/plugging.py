@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from protonova.common.v1.server_pb2 import BlockDevice, NetworkInterface
+from protonova.common.v1.server_pb2 import BlockDevice, NetworkInterface, ServerShare
 from protonova.compute.v1 import guest_device_pb2 as pb
 from protonova.compute.v1.guest_device_pb2_grpc import GuestDeviceServiceStub
 from protonova.services.conductor.cell import Cell
@@ -75,6 +75,17 @@ class Plugging:
         with _gone_is_fine(), self._agent() as (devices, common):
             request = pb.DetachGuestInterfaceRequest(**common, port_id=port_id)
             devices.DetachGuestInterface(request, timeout=self._timeout)
+
+    def attach_share(self, share: ServerShare) -> None:
+        with self._agent() as (devices, common):
+            request = pb.AttachGuestShareRequest(**common, share=share)
+            devices.AttachGuestShare(request, timeout=self._timeout)
+
+    def detach_share(self, share_id: str) -> None:
+        """A guest that is gone holds nothing."""
+        with _gone_is_fine(), self._agent() as (devices, common):
+            request = pb.DetachGuestShareRequest(**common, share_id=share_id)
+            devices.DetachGuestShare(request, timeout=self._timeout)
 
     @property
     def is_up(self) -> bool:

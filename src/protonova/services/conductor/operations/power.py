@@ -19,6 +19,7 @@ from protonova.services.conductor import faults
 from protonova.services.conductor.actions import Action, settle
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import agent
+from protonova.services.conductor.servers import shares
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
@@ -79,7 +80,10 @@ class PowerKind(Kind):
         action = self._step.action(run)
 
         def alter(server: Server) -> None:
-            settle(action, server, vm_state=self.state_after_failure(action))
+            state = self.state_after_failure(action)
+            if shares.note_unavailable(server, error):
+                state = VmState.VM_STATE_ERROR
+            settle(action, server, vm_state=state)
             faults.set_fault(server, error)
 
         self._cell.servers.change(connection, run.subject, alter)

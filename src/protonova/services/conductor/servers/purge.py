@@ -14,6 +14,7 @@ from protonova.services.conductor.tables import (
     console_tokens,
     migrations,
     operation_tables,
+    server_shares,
     server_tags,
     servers,
 )
@@ -43,7 +44,7 @@ def _servers(connection: Connection, age: int) -> int:
         return 0
     while forgetting.forget(connection, operation_tables, _operations.c.subject.in_(ids)):
         pass
-    for table in (migrations, server_tags, console_tokens, builds):
+    for table in (migrations, server_tags, server_shares, console_tokens, builds):
         connection.execute(table.delete().where(table.c.server_id.in_(ids)))
     connection.execute(servers.delete().where(servers.c.id.in_(ids)))
     return len(ids)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from protonova.common.v1.server_pb2 import Server
 from protonova.services.conductor import tables
 from protonova.services.conductor.clock import set_time
+from protonova.services.conductor.servers import shares
 from protonova.services.conductor.servers.record import columns
 from protonova.services.runtime import errors, feeds
 from protonova.services.runtime.database import now
@@ -123,6 +124,7 @@ class Servers:
         set_time(server.updated_at, int(moment))
         set_time(was.updated_at, int(moment))
         alter(server)
+        shares.follow(server)
         if server == was:
             return self.parse(number, record)
         server.generation = seen + 1
@@ -133,6 +135,8 @@ class Servers:
             raise errors.Aborted(
                 f"Server {server_id} was changed meanwhile.", reason="CONCURRENT_UPDATE", server_id=server_id
             )
+        if server.shares != was.shares:
+            shares.index(connection, server)
         return server
 
     def tell(self, connection: Connection, *servers: Server) -> None:

@@ -20,7 +20,7 @@ from protonova.services.conductor.moves import store as moves
 from protonova.services.conductor.moves.status import ARRIVED, UNDER_WAY
 from protonova.services.conductor.operations import build as building
 from protonova.services.conductor.operations import create, delete
-from protonova.services.conductor.servers import device_names, reclaim
+from protonova.services.conductor.servers import device_names, reclaim, shares
 from protonova.services.conductor.states import IDLE
 from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import context, errors
@@ -160,6 +160,8 @@ class Beginnings:
                     return
                 server.task_state = action.doing
                 server.progress = 0
+                if action is actions.DELETE:
+                    shares.let_go(server)
 
             server = self._cell.servers.write(connection, server_id, alter)
             if action is None:
@@ -190,6 +192,7 @@ class Beginnings:
                 due = reclaim.is_due(server, to_micros(server.updated_at), interval)
                 if due:
                     server.task_state = actions.DELETE.doing
+                    shares.let_go(server)
 
             server = self._cell.servers.write(connection, server_id, alter)
             if not due:

@@ -11,6 +11,7 @@ from protonova.services.conductor.service.addresses import Addresses
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.events import Events
 from protonova.services.conductor.service.interfaces import Interfaces
+from protonova.services.conductor.service.shares import ServerShares
 from protonova.services.conductor.service.volumes import VolumeAttachments
 from protonova.services.runtime.operations import Engine
 
@@ -18,6 +19,7 @@ from protonova.services.runtime.operations import Engine
 class ServerDeviceServicer(server_device_pb2_grpc.ServerDeviceServiceServicer):
     def __init__(self, cell: Cell, engine: Engine, beginnings: Beginnings) -> None:
         self._volumes = VolumeAttachments(cell, engine, beginnings)
+        self._shares = ServerShares(cell, beginnings)
         self._interfaces = Interfaces(cell, engine, beginnings)
         self._addresses = Addresses(cell, engine, beginnings)
         self._events = Events(cell, beginnings)
@@ -58,6 +60,19 @@ class ServerDeviceServicer(server_device_pb2_grpc.ServerDeviceServiceServicer):
     ) -> pb.MergeVolumeResponse:
         self._volumes.merge(request)
         return pb.MergeVolumeResponse()
+
+    # ---- shares
+
+    def AttachShare(
+        self, request: pb.AttachShareRequest, context: grpc.ServicerContext
+    ) -> pb.AttachShareResponse:
+        return pb.AttachShareResponse(share=self._shares.attach(request))
+
+    def DetachShare(
+        self, request: pb.DetachShareRequest, context: grpc.ServicerContext
+    ) -> pb.DetachShareResponse:
+        self._shares.detach(request)
+        return pb.DetachShareResponse()
 
     # ---- interfaces
 

@@ -29,4 +29,13 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
     "glance": _endpoint("image"),
     "neutron": _endpoint("network"),
     "cinder": _endpoint("volume"),
+    "manila": [
+        *_endpoint("share"),
+        cfg.FloatOpt(
+            "share_apply_policy_timeout",
+            default=10,
+            min=0.1,
+            help="Seconds the share service may take to let a host reach a share, or to end that.",
+        ),
+    ],
 }

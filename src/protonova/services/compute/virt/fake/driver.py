@@ -53,11 +53,13 @@ TRAITS = frozenset(
         "COMPUTE_IMAGE_TYPE_ISO",
         "COMPUTE_IMAGE_TYPE_QCOW2",
         "COMPUTE_IMAGE_TYPE_RAW",
+        "COMPUTE_MEM_BACKING_FILE",
         "COMPUTE_NET_VIF_MODEL_VIRTIO",
         "COMPUTE_NODE",
         "COMPUTE_RESCUE_BFV",
         "COMPUTE_SOCKET_PCI_NUMA_AFFINITY",
         "COMPUTE_STORAGE_BUS_VIRTIO",
+        "COMPUTE_STORAGE_VIRTIO_FS",
         "HW_CPU_X86_AVX2",
     }
 )
@@ -84,6 +86,7 @@ class FakeSettings:
     enforce_capacity: bool = True
     traits: frozenset[str] = TRAITS
     metrics: Mapping[str, float] = field(default_factory=dict)
+    share_protocols: tuple[str, ...] = ("LOCAL", "NFS")
     shared_storage: bool = False  # with all others that say so
     store: Path | None = None  # None = guests are forgotten with the driver
     faults: FaultPlan = field(default_factory=FaultPlan)
@@ -268,6 +271,7 @@ class FakeDriver(MovingGuests, GuestStates, FakePlugging, FakeConsoles):
                 ("x86_64", hypervisor, "hvm") for hypervisor in ("fake", "kvm", "qemu")
             ),
             booted_at=self._booted_at,
+            share_protocols=s.share_protocols,
         )
 
     def metrics(self) -> Mapping[str, float]:
@@ -418,11 +422,21 @@ class FakeDriver(MovingGuests, GuestStates, FakePlugging, FakeConsoles):
         self._plug_all(record, spec)
 
     def _boot(self, record: Record) -> None:
+        self._mount(record)
         record.boots += 1
         if record.power_state is PowerState.RUNNING:
             self._store.save(self.host, record)
         else:
             self._change(record, PowerState.RUNNING, GuestEventKind.STARTED)
+
+    def _mount(self, record: Record) -> None:
+        """All shares, or the guest does not start, and does not run on."""
+        for share_id in record.shares:
+            try:
+                self._visit("mount_share", "begin", self._names(record.server_id), never)
+            except errors.ShareUnavailable as error:
+                self._change(record, PowerState.SHUTDOWN, GuestEventKind.STOPPED)
+                raise errors.ShareUnavailable(error.message, share_id=share_id) from error
 
     def _change(self, record: Record, state: PowerState, kind: GuestEventKind) -> None:
         if record.power_state is state:

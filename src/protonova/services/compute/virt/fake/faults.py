@@ -15,6 +15,7 @@ call          spawn, destroy, power_on, power_off, reboot, console_output, guest
               suspend, resume, trigger_crash_dump, diagnostics, set_password, rescue, unrescue, rebuild,
               attach_volume, detach_volume, swap_volume, extend_volume,
               snapshot_volume, merge_volume, attach_interface, detach_interface,
+              attach_share, detach_share, mount_share (of each share, at each start),
               check_receive, set_aside, take_back, discard, aside_files, receive, live_prepare, live_migrate,
               live_finish or "*"
 stage         part of the call ("begin" if not given; "*" = each): image, disks, network, define, start, guest,

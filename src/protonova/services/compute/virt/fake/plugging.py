@@ -13,6 +13,7 @@ from protonova.services.compute.virt.driver import (
     GuestSpec,
     NicSpec,
     PowerState,
+    ShareMount,
     VolumeDisk,
     VolumeUsage,
 )
@@ -26,10 +27,11 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Plugs:
-    """The volumes and ports a spec begins with, as a record keeps them."""
+    """The volumes, ports and shares a spec begins with, as a record keeps them."""
 
     volumes: dict[str, str]
     ports: dict[str, str]
+    shares: dict[str, str]
 
 
 class FakePlugging(Driver):
@@ -104,7 +106,22 @@ class FakePlugging(Driver):
     def plugged(self, server_id: str) -> Plugs:
         """What is plugged into a guest."""
         record = self._record(server_id)
-        return Plugs(dict(record.volumes), dict(record.ports))
+        return Plugs(dict(record.volumes), dict(record.ports), dict(record.shares))
+
+    def attach_share(self, server_id: str, share: ShareMount) -> None:
+        with self._turns.take(server_id) as revoked:
+            record = self._called("attach_share", server_id, revoked)
+            if share.share_id in record.shares:
+                return
+            _must_be_off(record)
+            self._keep_plug(record, "shares", share.share_id, share.tag)
+
+    def detach_share(self, server_id: str, share_id: str) -> None:
+        with self._turns.take(server_id) as revoked:
+            record = self._called("detach_share", server_id, revoked)
+            if share_id in record.shares:
+                _must_be_off(record)
+                self._drop(record, "shares", share_id)
 
     # -- inside ---------------------------------------------------------------------------------------------
 
@@ -151,7 +168,7 @@ class FakePlugging(Driver):
     def _plug_all(self, record: Record, spec: GuestSpec) -> None:
         """What a guest is made with."""
         wanted = plugs_of(spec)
-        for kind, devices in (("volumes", wanted.volumes), ("ports", wanted.ports)):
+        for kind, devices in vars(wanted).items():
             for device in set(getattr(record, kind)) - set(devices):
                 self._drop(record, kind, device)
             for device, seen in devices.items():
@@ -162,7 +179,13 @@ def plugs_of(spec: GuestSpec) -> Plugs:
     volumes: dict[str, str] = {}
     for volume in spec.disks:
         volumes[volume.volume_id] = free_name(volumes, volume.device_name, root=spec.image is None)
-    return Plugs(volumes, {nic.port_id: seen_as(nic) for nic in spec.nics})
+    ports = {nic.port_id: seen_as(nic) for nic in spec.nics}
+    return Plugs(volumes, ports, {share.share_id: share.tag for share in spec.shares})
+
+
+def _must_be_off(record: Record) -> None:
+    if record.power_state in (PowerState.RUNNING, PowerState.PAUSED):
+        raise errors.GuestInWrongState(f"guest {record.server_id} runs", state="running")
 
 
 def free_name(taken: dict[str, str], wanted: str, *, root: bool = False) -> str:

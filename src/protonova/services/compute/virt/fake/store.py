@@ -70,6 +70,7 @@ class Record:
     topology: GuestTopology | None = None  # as it lies on the host
     volumes: dict[str, str] = field(default_factory=dict)  # names ("/dev/vdb") by volume id
     ports: dict[str, str] = field(default_factory=dict)  # "fa:16:3e:…=10.0.0.5" by port id
+    shares: dict[str, str] = field(default_factory=dict)  # tags by share id
     devices: tuple[PciDevice, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)  # what its disks hold, by name
     # On its way to or from another host: to every call but those about that, it is not here.
@@ -117,9 +118,10 @@ _PLAIN = (
     "addresses",
     "volumes",
     "ports",
+    "shares",
     "facts",
 )
-_PLUGS = ("volumes", "ports")
+_PLUGS = ("volumes", "ports", "shares")
 _OF_GUESTS = ("guests", "topologies", "devices", "plugs", "facts", "passing", "snapshots")
 
 
@@ -214,7 +216,7 @@ class Store:
             )
 
     def put_plug(self, host: str, server_id: str, kind: str, device: str, seen_as: str) -> None:
-        """`kind` is `volumes` or `ports`."""
+        """`kind` is `volumes`, `ports` or `shares`."""
         with self._guard:
             values = (host, server_id, kind, device, seen_as)
             self._db.execute("INSERT OR REPLACE INTO plugs VALUES (?, ?, ?, ?, ?)", values)

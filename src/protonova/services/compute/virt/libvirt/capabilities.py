@@ -18,7 +18,7 @@ from protonova.services.compute.virt import cells, errors
 from protonova.services.compute.virt.driver import HostInventory
 from protonova.services.numa import cpus
 
-from . import mdevs, mediating, numa
+from . import mdevs, mediating, numa, shares
 from .domain import DISK_BUSES, NIC_MODELS, VIDEO_MODELS, HostFacts
 from .inspection import QEMU_FORMATS
 from .settings import LibvirtSettings, qemu_user
@@ -41,6 +41,7 @@ class Capabilities:
     # (architecture, hypervisor, VM mode)
     guests: tuple[tuple[str, str, str], ...] = ()
     topology: HostTopology | None = None
+    share_protocols: tuple[str, ...] = ()
 
 
 def discover(connection: Any, settings: LibvirtSettings) -> Capabilities:
@@ -84,8 +85,17 @@ def discover(connection: Any, settings: LibvirtSettings) -> Capabilities:
     if cells.has_threads(divided):
         traits |= {cells.HYPERTHREADING}
     guests = _guests(host, arch, virt_type)
+    offered_shares = shares.protocols() if _here(settings.uri) and shares.is_virtiofs_offered(domain) else ()
     return Capabilities(
-        arch, virt_type, machine, "efi" in firmware, cpu_info, traits, guests, divided if found else None
+        arch,
+        virt_type,
+        machine,
+        "efi" in firmware,
+        cpu_info,
+        traits,
+        guests,
+        divided if found else None,
+        offered_shares,
     )
 
 
@@ -165,6 +175,8 @@ def _traits(arch: str, features: set[str], domain: ET.Element, uefi: bool) -> fr
         f"COMPUTE_GRAPHICS_MODEL_{model.upper()}" for model in VIDEO_MODELS if model in video | {"none"}
     }
     wanted |= {"COMPUTE_FIRMWARE_BIOS"} | ({"COMPUTE_FIRMWARE_UEFI"} if uefi else set())
+    wanted |= {"COMPUTE_STORAGE_VIRTIO_FS"} if shares.is_virtiofs_offered(domain) else set()
+    wanted |= {"COMPUTE_MEM_BACKING_FILE"} if shares.is_memory_shared(domain) else set()
     for feature in features:
         name = feature.upper().replace("-", "_").replace(".", "")
         wanted |= {f"HW_CPU_X86_{name}", f"HW_CPU_X86_{feature.upper().replace('-', '_').replace('.', '_')}"}
@@ -185,6 +197,7 @@ def facts(host: str, capabilities: Capabilities, settings: LibvirtSettings) -> H
         spice_listen=settings.spice_listen,
         run_as=qemu_user(settings),
         has_uefi=capabilities.has_uefi,
+        shares=settings.shares,
         shared_cpus=_shared_cpus(capabilities, settings),
     )
 
@@ -240,6 +253,7 @@ def inventory(connection: Any, capabilities: Capabilities, settings: LibvirtSett
         traits=capabilities.traits,
         supported_instances=capabilities.guests,
         booted_at=_booted_at(settings.uri),
+        share_protocols=capabilities.share_protocols,
     )
 
 

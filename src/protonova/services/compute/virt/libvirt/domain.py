@@ -9,6 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from protonova.common.v1.numa_pb2 import CpuShape
@@ -17,7 +18,7 @@ from protonova.services.compute.virt.driver import GuestSpec, NicSpec
 from protonova.services.numa import shape
 
 from . import devices as pci
-from . import mdevs, numa
+from . import mdevs, numa, shares
 from .layout import Layout, LocalDisk
 from .volumes import volume_element
 
@@ -47,6 +48,7 @@ class HostFacts:
     run_as: str = ""
     has_uefi: bool = False
     mark: str = ""  # of the host's cell; empty = nobody has given one
+    shares: Path = Path("/")  # below which shares are mounted
     shared_cpus: str = ""  # what guests without CPUs of their own run on; empty = all
 
 
@@ -88,6 +90,8 @@ def build(layout: Layout, host: HostFacts, console: str) -> str:
     _add(root, "memory", spec.memory_mb, unit="MiB")
     _vcpus(root, spec, host)
     _tuning(root, spec)
+    if spec.shares:
+        shares.share_memory(root)
     _firmware(root, spec, properties, host)
     features = _add(root, "features")
     _add(features, "acpi")
@@ -112,6 +116,8 @@ def build(layout: Layout, host: HostFacts, console: str) -> str:
     _disks(devices, layout, properties, host)
     for nic in spec.nics:
         _nic(devices, nic, properties)
+    for share in spec.shares:
+        devices.append(shares.element(share, host.shares / spec.server_id / share.share_id))
     for device in spec.devices:
         devices.append(pci.hostdev(device))
     for device_id in mdevs.ids(spec.server_id, mdevs.wanted(spec.extra_specs)):

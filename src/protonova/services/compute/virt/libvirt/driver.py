@@ -62,6 +62,7 @@ from .moves import MovingGuests
 from .network import FlatNetworks, bridge_name
 from .rebuild import Rebuilds
 from .settings import LibvirtSettings, qemu_user
+from .shares import Mounts
 from .volume_files import VolumeFiles
 from .watch import Watch, power_state
 
@@ -95,6 +96,7 @@ class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
             self._networks = FlatNetworks(
                 settings.networks, gateway=settings.network_gateway, metadata=settings.network_metadata
             )
+        self._mounts = Mounts(settings.shares, settings.share_mount_timeout)
         self._turns = Turns()
         self._ours: set[str] = set()
         self._marks: tuple[str, ...] = ()
@@ -170,6 +172,7 @@ class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
                     power.stop(found)
                     with power.not_running_is_fine():
                         found.undefineFlags(_UNDEFINE)
+            self._mounts.unmount(server_id)
             if self._networks is not None:
                 self._networks.unplug(server_id)
             if (layout := directory.load()) is not None and (vgpus := mdevs.wanted(layout.spec.extra_specs)):
@@ -207,6 +210,7 @@ class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
                     power.stop(found)
                 # What went on from saved memory would not be off.
                 power.drop_saved(found)
+            self._mounts.unmount(server_id)
             return self._state(found)
 
     def reboot(
@@ -362,6 +366,7 @@ class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
             layout, found = self._define(connection, layout, booted, facts, directory)
             self._ours.add(layout.spec.server_id)
             if start and not found.isActive():
+                self._mounts.mount(layout.spec.server_id, layout.spec.shares)
                 found.create()
         return self._made(found, layout)
 

@@ -18,14 +18,16 @@ from typing import Any
 import libvirt
 
 from protonova.services.compute.virt import errors
-from protonova.services.compute.virt.driver import Driver, NicSpec, VolumeDisk
+from protonova.services.compute.virt.driver import Driver, NicSpec, ShareMount, VolumeDisk
 from protonova.services.compute.virt.turns import Revoked, Turns
 
 from . import domain
+from .capabilities import Capabilities
 from .connection import Connection
 from .layout import GuestDirectory, Layout
 from .network import FlatNetworks
 from .settings import LibvirtSettings
+from .shares import Mounts
 from .volumes import volume_element
 from .watch import Watch
 
@@ -86,6 +88,7 @@ class HotPlug(Driver):
     _line: Connection
     _watch: Watch
     _networks: FlatNetworks | None
+    _mounts: Mounts
 
     # -- volumes --------------------------------------------------------------------------------------------
 
@@ -180,10 +183,43 @@ class HotPlug(Driver):
             if self._networks is not None:
                 self._networks.unplug(server_id, port_id)
 
+    # -- shares ---------------------------------------------------------------------------------------------
+
+    def attach_share(self, server_id: str, share: ShareMount) -> None:
+        """The next start defines the guest anew, from what is written down."""
+        with self._turns.take(server_id), self._line.speaking():
+            guest = self._plugged(server_id)
+            known = {kept.share_id: kept for kept in guest.layout.spec.shares}
+            if known.get(share.share_id) == share:
+                return
+            if guest.active:
+                raise errors.GuestInWrongState(f"guest {server_id} runs", state="running")
+            if not self._capabilities().share_protocols:
+                raise errors.HostRefuses(f"{self.host} gives no shares to its guests")
+            guest.keep(shares=tuple({**known, share.share_id: share}.values()))
+
+    def detach_share(self, server_id: str, share_id: str) -> None:
+        with self._turns.take(server_id), self._line.speaking():
+            found = self._get(server_id)
+            directory = GuestDirectory(self.settings.instances, server_id)
+            layout = directory.load()
+            held = layout.spec.shares if layout is not None else ()
+            left = tuple(kept for kept in held if kept.share_id != share_id)
+            if layout is not None and left != held:
+                if found is not None and found.isActive():
+                    raise errors.GuestInWrongState(f"guest {server_id} runs", state="running")
+                directory.save(
+                    dataclasses.replace(layout, spec=dataclasses.replace(layout.spec, shares=left))
+                )
+            self._mounts.unmount(server_id, share_id)
+
     # -- inside ---------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def _get(self, server_id: str) -> Any: ...
+
+    @abc.abstractmethod
+    def _capabilities(self) -> Capabilities: ...
 
     @abc.abstractmethod
     def _refusing(self) -> AbstractContextManager[None]: ...

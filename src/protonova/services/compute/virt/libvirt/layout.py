@@ -30,6 +30,7 @@ from protonova.services.compute.virt.driver import (
     ImageSource,
     NicSpec,
     PowerState,
+    ShareMount,
     VolumeDisk,
 )
 
@@ -314,6 +315,7 @@ def _spec(facts: dict[str, Any]) -> GuestSpec:
         for nic in facts.get("nics", ())
     )
     facts["disks"] = tuple(VolumeDisk(**disk) for disk in facts.get("disks", ()))
+    facts["shares"] = tuple(ShareMount(**share) for share in facts.get("shares", ()))
     return GuestSpec(**facts)
 
 

@@ -44,6 +44,7 @@ class LibvirtSettings:
     device_detach_attempts: int = 8
     device_detach_timeout: float = 20.0  # seconds for each attempt
     volume_swap_timeout: float = 3600.0  # seconds
+    share_mount_timeout: float = 30.0  # seconds
 
     def live_uri(self) -> str:
         """Where the daemons of other hosts reach this one's."""
@@ -56,6 +57,10 @@ class LibvirtSettings:
     @property
     def images(self) -> Path:
         return self.state_path / "images"
+
+    @property
+    def shares(self) -> Path:
+        return self.state_path / "shares"
 
     @property
     def networks(self) -> Path:
