@@ -25,7 +25,7 @@ ROOT_MB=${ROOT_MB:-48}
 BUSYBOX=/bin/busybox
 MODULES_BOOT="virtio_pci virtio_blk virtio_scsi sd_mod ata_piix ext4"
 MODULES_ROOT="virtio_net virtio_console virtio_balloon virtio-rng button evdev sr_mod isofs vfat
-    nls_ascii nls_cp437 nls_iso8859-1 nls_utf8 pvpanic-pci virtio_input"
+    nls_ascii nls_cp437 nls_iso8859-1 nls_utf8 pvpanic-pci virtio_input virtiofs"
 CMDLINE="console=tty0 console=ttyS0,115200 mitigations=off nokaslr no_timer_check tsc=reliable"
 CMDLINE="$CMDLINE random.trust_cpu=on cryptomgr.notests net.ifnames=0 panic=5"
 [ -n "${VERBOSE:-}" ] || CMDLINE="$CMDLINE quiet loglevel=4"
