@@ -79,7 +79,7 @@ def test_shares(new: Typed, shown: Json, server: str) -> None:
     made = shown("share create LOCAL 1 --name typed-share")
     until("a share", lambda: shown("share show typed-share")["status"] == "available")
     refused = new(f"server add share {server} typed-share", code=1)
-    assert "vm_state active" in refused
+    assert "vm_state active" in refused, refused
     new(f"server stop {server}")
     until("a server that is off", lambda: shown(f"server show {server}")["status"] == "SHUTOFF")
     assert shown(f"server add share {server} typed-share --tag data")["Status"] == "attaching"

@@ -36,6 +36,8 @@ class Typed:
             **{name: value for name, value in os.environ.items() if not name.startswith("OS_")},
             "OS_CLIENT_CONFIG_FILE": str(clouds),
             "OS_CLOUD": cloud,
+            # The newest that the companion speaks: the client asks for the newest it knows, and for no other.
+            "OS_SHARE_API_VERSION": "2.82",
             **({"OS_COMPUTE_API_VERSION": compute} if compute else {}),
         }
         self._shell: OpenStackShell | None = None

@@ -38,6 +38,7 @@ export OS_USER_DOMAIN_NAME=Default
 export OS_PROJECT_DOMAIN_NAME=Default
 export OS_REGION_NAME={region}
 export OS_IDENTITY_API_VERSION=3
+export OS_SHARE_API_VERSION=2.82
 unset OS_CLOUD
 """
 

@@ -36,7 +36,16 @@ def test_a_token_tells_who_where_and_how_long(companions: Companions) -> None:
     assert body["issued_at"] < body["expires_at"]
     assert {role["name"] for role in body["roles"]} == {"member", "reader"}
     types = {service["type"] for service in body["catalog"]}
-    assert types == {"identity", "compute", "placement", "image", "network", "block-storage", "volumev3"}
+    assert types == {
+        "identity",
+        "compute",
+        "placement",
+        "image",
+        "network",
+        "block-storage",
+        "volumev3",
+        "shared-file-system",
+    }
     for service in body["catalog"]:
         assert {point["interface"] for point in service["endpoints"]} == {"public", "internal", "admin"}
 

@@ -55,6 +55,7 @@ def test_a_share_and_its_directory(mine: Connection):
     Path(location.path, "kept").write_text("x")
     assert files.find_share("data").id == share.id
     assert [one.id for one in files.shares()] == [share.id]
+    assert call(mine, "GET", "/shares?is_soft_deleted=True").json()["shares"] == []
     assert files.update_share(share.id, display_name="other").name == "other"
     assert call(mine, "POST", f"/shares/{share.id}/action", {"extend": {"new_size": 3}}).status_code == 202
     assert files.get_share(share.id).size == 3

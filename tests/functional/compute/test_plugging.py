@@ -9,7 +9,7 @@ import pytest
 
 from protonova.common.v1 import server_pb2, upkeep_pb2, upkeep_pb2_grpc
 from protonova.compute.v1 import guest_device_pb2 as pb
-from protonova.compute.v1 import guest_device_pb2_grpc
+from protonova.compute.v1 import guest_device_pb2_grpc, guest_pb2
 from protonova.services.compute.virt import errors as virt_errors
 from protonova.services.compute.virt.driver import NicSpec, PowerState, ShareMount, VolumeDisk
 from protonova.services.compute.virt.fake import FakeDriver, FakeSettings
@@ -63,22 +63,25 @@ def test_shares(agent):
     share = server_pb2.ServerShare(share_id="s", tag="data", protocol="NFS", export_location="h:/a")
     attach = pb.AttachGuestShareRequest(**common("plug"), share=share)
     detach = pb.DetachGuestShareRequest(**common("unplug"), share_id="s")
-    with pytest.raises(errors.FailedPrecondition) as caught:
-        agent.devices.AttachGuestShare(attach)
-    assert caught.value.reason == "GUEST_IN_WRONG_STATE"
+
+    def refused(call, request):
+        with pytest.raises(errors.FailedPrecondition) as caught:
+            call(request)
+        assert caught.value.reason == "GUEST_IN_WRONG_STATE"
+
+    refused(agent.devices.AttachGuestShare, attach)
     agent.devices.DetachGuestShare(detach)
-    agent.driver.power_off(SERVER, graceful=False)
+    agent.guests.StopGuest(guest_pb2.StopGuestRequest(**common("off")))
     for _ in range(2):
         agent.devices.AttachGuestShare(attach)
-    assert agent.driver.plugged(SERVER).shares == {"s": "data"}
-    agent.driver.power_on(SERVER)
-    with pytest.raises(errors.FailedPrecondition) as caught:
-        agent.devices.DetachGuestShare(detach)
-    assert caught.value.reason == "GUEST_IN_WRONG_STATE"
-    agent.driver.power_off(SERVER, graceful=False)
+    agent.guests.StartGuest(guest_pb2.StartGuestRequest(**common("on")))
+    agent.devices.AttachGuestShare(attach)
+    refused(agent.devices.DetachGuestShare, detach)
+    agent.guests.StopGuest(guest_pb2.StopGuestRequest(**common("off again")))
     for _ in range(2):
         agent.devices.DetachGuestShare(detach)
-    assert agent.driver.plugged(SERVER).shares == {}
+    agent.guests.StartGuest(guest_pb2.StartGuestRequest(**common("on again")))
+    refused(agent.devices.AttachGuestShare, attach)
 
 
 def test_a_share_that_cannot_be_mounted():

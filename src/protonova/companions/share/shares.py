@@ -110,6 +110,8 @@ def _listed() -> tuple[list[store.Row], int]:
         )
     elif "project_id" in args:
         where.equals("project_id", args["project_id"])
+    if "is_soft_deleted" in args and web.flag("is_soft_deleted", args["is_soft_deleted"]):
+        where.add("0")  # what is deleted here is gone
     for name in ("name", "status"):
         if name in args:
             where.equals(name, args[name])
