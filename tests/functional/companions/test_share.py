@@ -52,6 +52,7 @@ def test_a_share_and_its_directory(mine: Connection):
     assert (share.status, share.share_protocol, share.size) == ("available", "LOCAL", 1)
     (location,) = files.export_locations(share.id)
     assert Path(location.path).is_dir()
+    assert not Path(location.path).parent.stat().st_mode & 0o077
     Path(location.path, "kept").write_text("x")
     assert files.find_share("data").id == share.id
     assert [one.id for one in files.shares()] == [share.id]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from protonova.common.v1.server_pb2 import LockHolder, Server, ServerShare, ShareStatus, VmState
+from protonova.common.v1.server_pb2 import LockHolder, PowerState, Server, ServerShare, ShareStatus, VmState
+from protonova.compute.v1 import guest_pb2
 from protonova.conductor.v1 import host_pb2, migration_pb2, server_image_pb2, server_pb2
 from protonova.conductor.v1 import server_device_pb2 as pb
 from protonova.services.runtime import errors
 from protonova.services.runtime.openstack.share import Access, Rule, Share
 from tests.functional.conductor.test_delete import assert_nothing_left, delete
 from tests.functional.conductor.test_power import change, events, reboot, start, stop
-from tests.support.conductor import Conductor, Edges, as_user, by_somebody, new_build
+from tests.support.conductor import Conductor, Edges, as_user, by_somebody, new_server
 
 REFUSED = errors.FailedPrecondition("Not today.", reason="HOST_REFUSES")
 UNMOUNTABLE = "It does not answer."
@@ -31,9 +32,12 @@ def detach(cell: Conductor, server: Server, share: Share) -> None:
 
 
 def off(cell: Conductor, host: str = "host1") -> Server:
-    server = cell.boot(new_build(host))
-    stop(cell, server.id)
-    return cell.wait(server.id, lambda s: s.vm_state == STOPPED and not s.task_state)
+    server = new_server(host=host, node=host, vm_state=STOPPED, power_state=PowerState.POWER_STATE_SHUTDOWN)
+    server.launched_at.seconds = 1
+    cell.store(server)
+    guest = guest_pb2.Guest(server_id=server.id, power_state=server.power_state)
+    cell.edges.guests.guests[host, server.id] = guest
+    return server
 
 
 def given(cell: Conductor, share: Share, host: str = "host1") -> Server:

@@ -75,6 +75,7 @@ def test_a_guest_with_a_share(scene, console):
     options = os.statvfs(scene.mount).f_flag
     assert options & os.ST_NOSUID
     assert options & os.ST_NODEV
+    assert not driver.settings.shares.stat().st_mode & 0o077
     found = definition(scene).find("devices/filesystem")
     assert (found.find("driver").get("type"), found.find("target").get("dir")) == ("virtiofs", "data")
     assert found.find("source").get("dir") == str(scene.mount)

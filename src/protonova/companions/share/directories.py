@@ -7,7 +7,8 @@ from pathlib import Path
 class ShareDirectories:
     def __init__(self, root: Path) -> None:
         self._root = root
-        root.mkdir(parents=True, exist_ok=True)
+        # Guests write there as they like, also what would have rights if a user of this machine ran it.
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, ident: str) -> Path:
         return (self._root / f"share-{ident}").resolve()

@@ -48,6 +48,8 @@ class Mounts:
             if path in mounted:
                 continue
             try:
+                # What guests write there is no affair of this host's users.
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.mkdir(parents=True, exist_ok=True)
                 self._run(command(share, path))
             except (OSError, subprocess.SubprocessError) as error:
