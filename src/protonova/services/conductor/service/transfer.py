@@ -13,9 +13,10 @@ import grpc
 from sqlalchemy.engine import Connection
 
 from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
-from protonova.common.v1.server_pb2 import Server
+from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.conductor.v1 import transfer_pb2 as pb
 from protonova.conductor.v1 import transfer_pb2_grpc
+from protonova.services.conductor.actions import DELETE, SOFT_DELETE
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations.moves import transfer
@@ -79,13 +80,18 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 migration.status, migration.away = MigrationStatus.MIGRATION_STATUS_FINISHED, True
 
             def hide(server: Server) -> None:
+                if not server.away_by and _is_deleted(server):
+                    raise errors.FailedPrecondition(
+                        f"Server {server.id} is deleted in this cell.",
+                        reason="SERVER_IS_DELETED",
+                        server_id=server.id,
+                    )
                 server.away_by = request.migration_id
 
+            server = self._cell.servers.write(connection, request.server_id, hide, away=True)
             store.change(connection, request.migration_id, keep)
             console_tokens.forget(connection, request.server_id)
-            self._cell.servers.tell(
-                connection, self._cell.servers.write(connection, request.server_id, hide, away=True)
-            )
+            self._cell.servers.tell(connection, server)
             return {"migration": request.migration_id}
 
         done = self._done(transfer.LEAVE_AGAIN, request.key, request.server_id, begin, preempt=True)
@@ -232,6 +238,12 @@ def _become(server: Server, wanted: Server, kept: Server) -> None:
         server.numa_topology.CopyFrom(kept.numa_topology)
     del server.pci_devices[:]
     server.pci_devices.extend(kept.pci_devices)
+
+
+def _is_deleted(server: Server) -> bool:
+    """Or is about to be, softly or not."""
+    under_way = DELETE.owns(server.task_state) or SOFT_DELETE.owns(server.task_state)
+    return under_way or server.vm_state == VmState.VM_STATE_SOFT_DELETED
 
 
 def _kept_by(server: Server, migration_id: str) -> None:
