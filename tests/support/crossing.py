@@ -50,7 +50,9 @@ class Transfers(transfer_pb2_grpc.TransferServiceServicer):
         if channel is None:
             raise errors.Unavailable("The cell does not answer.", reason="CELL_UNAVAILABLE")
         path = f"/protonova.conductor.v1.TransferService/{request.method}"
-        return pb.CarryTransferResponse(response=channel.unary_unary(path)(request.request))
+        response = channel.unary_unary(path)(request.request)
+        self.gates.leave(request.method)
+        return pb.CarryTransferResponse(response=response)
 
     def SwitchServerCell(self, request, context):
         self.gates.enter("SwitchServerCell")

@@ -435,6 +435,65 @@ def test_deleted_softly_before_a_failed_way_back_is_undone(
     assert edges.held(migration) == {}
 
 
+@pytest.fixture
+def arriving(near: Conductor, far: Conductor, mover: Mover, edges: CrossingEdges) -> tuple[str, str, Gate]:
+    """A server that has come to the other cell, for everybody, when its move fails: server, migration, and what
+    holds that failure up."""
+    server = near.boot(full(edges, "host1"))
+    gate = edges.transfers.gates.after["SwitchServerCell"] = Gate()
+    refused = errors.FailedPrecondition("Not now.", reason="NOT_NOW")
+    edges.transfers.gates.fail("SwitchServerCell", refused, after=True)
+    migration = mover.resize(server.id)
+    gate.wait_reached()
+    return server.id, migration, gate
+
+
+def test_deleted_there_before_a_failed_move_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    server_id, migration, gate = arriving
+    far.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    gate.open()
+    far.wait_gone(server_id)
+    for conductor in (near, near, far):
+        all_over(conductor)
+    keeps_no_record(near, server_id, migration)
+    nothing_is_left(edges, server_id, migration)
+    assert listed(far) == listed(near) == []
+    assert edges.region.released == [server_id]
+
+
+def test_deleted_there_while_a_failed_move_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    """What deletes is held up, until the cell it came from has tried to take it back."""
+    server_id, migration, gate = arriving
+    withdrawn = edges.transfers.gates.after["WithdrawServer"] = Gate()
+    far.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    withdrawn.wait_reached()
+    gate.open()
+    withdrawn.open()
+    far.wait_gone(server_id)
+    for conductor in (near, near, far):
+        all_over(conductor)
+    keeps_no_record(near, server_id, migration)
+    nothing_is_left(edges, server_id, migration)
+
+
+def test_deleted_in_both_cells_at_once(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    server_id, migration, gate = arriving
+    for conductor in (near, far):
+        conductor.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    gate.open()
+    for conductor in (near, far, near, far):
+        all_over(conductor)
+    nothing_is_left(edges, server_id, migration)
+    assert listed(far) == listed(near) == []
+    assert set(edges.region.released) == {server_id}
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_reset_while_it_is_switched(
     moment: str, near: Conductor, far: Conductor, mover: Mover, edges: CrossingEdges

@@ -80,12 +80,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 migration.status, migration.away = MigrationStatus.MIGRATION_STATUS_FINISHED, True
 
             def hide(server: Server) -> None:
-                if not server.away_by and _is_deleted(server):
-                    raise errors.FailedPrecondition(
-                        f"Server {server.id} is deleted in this cell.",
-                        reason="SERVER_IS_DELETED",
-                        server_id=server.id,
-                    )
+                if server.vm_state == VmState.VM_STATE_SOFT_DELETED:
+                    raise _deleted(server)
+                _let_deletions_end(server)
                 server.away_by = request.migration_id
 
             server = self._cell.servers.write(connection, request.server_id, hide, away=True)
@@ -132,6 +129,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
 
         def begin(connection: Connection) -> Mapping[str, Any] | None:
             def hide(server: Server) -> None:
+                _let_deletions_end(server)
                 if not server.away_by and not request.by_force:
                     raise errors.Aborted(
                         f"Server {server.id} is in this cell.",
@@ -240,10 +238,17 @@ def _become(server: Server, wanted: Server, kept: Server) -> None:
     server.pci_devices.extend(kept.pci_devices)
 
 
-def _is_deleted(server: Server) -> bool:
-    """Or is about to be, softly or not."""
-    under_way = DELETE.owns(server.task_state) or SOFT_DELETE.owns(server.task_state)
-    return under_way or server.vm_state == VmState.VM_STATE_SOFT_DELETED
+def _let_deletions_end(server: Server) -> None:
+    """Raises SERVER_IS_DELETED for a server that everybody finds here, and that is being deleted: it is not taken
+    from under its deletion."""
+    if not server.away_by and (DELETE.owns(server.task_state) or SOFT_DELETE.owns(server.task_state)):
+        raise _deleted(server)
+
+
+def _deleted(server: Server) -> errors.FailedPrecondition:
+    return errors.FailedPrecondition(
+        f"Server {server.id} is deleted in this cell.", reason="SERVER_IS_DELETED", server_id=server.id
+    )
 
 
 def _kept_by(server: Server, migration_id: str) -> None:

@@ -37,7 +37,7 @@ from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
 # Why a server that was given back cannot be had again.
-_DELETED = ("SERVER_NOT_FOUND", "SERVER_IS_DELETED")
+_DELETED = ("SERVER_NOT_FOUND", transfers.IS_DELETED)
 # Ends the label under which the destination keeps what is going back.
 BACK = "-back"
 
