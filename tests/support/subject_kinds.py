@@ -68,12 +68,14 @@ BACK = {
     "ERROR": "reboot hard",
 }
 
+# What a shelved server is kept as.
+SHELVED_AS = "subject-shelved"
 # Images that are more, or fewer, afterwards.
 IMAGES = {
     "create image": Counter({"snapshot": 1}),
     "create backup": Counter({"backup": 1}),
-    "shelve": Counter({"subject-shelved": 1}),
-    "unshelve": Counter({"subject-shelved": -1}),
+    "shelve": Counter({SHELVED_AS: 1}),
+    "unshelve": Counter({SHELVED_AS: -1}),
 }
 # How many there are at most of those that rotate.
 MOST = {"backup": 1}
