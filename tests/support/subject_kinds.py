@@ -125,7 +125,7 @@ FAILURES: dict[str, Failure] = {
     "confirm": _in("discard"),
     "revert": Failure(lambda server: {"call": "take_back", "error": "DriverError", "host": _source(server)}),
     "migrate": _in("receive", "start"),
-    "migrate live": _in("live_migrate", "end"),
+    "migrate live": _in("live_migrate", "copy"),
     "evacuate": _in("spawn", "start"),
     "attach volume": _in("attach_volume"),
     "detach volume": _in("detach_volume"),
