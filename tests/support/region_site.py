@@ -212,19 +212,23 @@ class Site:
         answer = account.call("POST", f"/servers/{server_id}/action", self._body("evacuate"))
         if host:
             wait(lambda: self.idle(server_id), "end of an evacuation")
-            # While something of the server is left there, it cannot be.
+            self._look_around()
+            # While something of the server is left there, the host cannot be said to be up.
+            path = f"/os-migrations?instance_uuid={server_id}"
             wait(
-                lambda: self._look_around() and self._say_of(host, forced_down=False).status_code == 200, host
+                lambda: all(one["status"] != "done" for one in self.admin.get(path)["migrations"]),
+                "end of what an evacuation left",
             )
+            said = patiently(lambda: self._say_of(host, forced_down=False))
+            assert said.status_code == 200, said.text
         return answer
 
-    def _look_around(self) -> bool:
-        """The agent does, on all its hosts."""
+    def _look_around(self) -> None:
+        """The agent does, on all its hosts; one that is dead does it when it begins anew."""
         with connect(self.whole.conf(), self.whole.targets["compute"]) as channel:
             stub = upkeep_pb2_grpc.UpkeepServiceStub(channel)
             with contextlib.suppress(errors.Unavailable, errors.Cancelled):
                 stub.RunUpkeep(upkeep_pb2.RunUpkeepRequest(name="power-states"))
-        return True
 
     def _say_of(self, host: str, **facts: Any) -> TestResponse:
         (service,) = self.admin.get(f"/os-services?host={host}")["services"]
