@@ -30,6 +30,7 @@ _KEYS = uuid.UUID("5a1f5a0e-6a4e-4a6f-8f0a-0d6f6f0b8f11")
 _WAIT = 2.0
 # What the cell a server comes to knows better than the one it leaves.
 _OWN = ("cell_id", "host", "node", "availability_zone", "instance_name", "root_device_name")
+_DELETIONS = (DELETE.operation, SOFT_DELETE.operation)
 _Begin = Callable[[Connection], Mapping[str, Any] | None]
 
 
@@ -82,7 +83,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
             def hide(server: Server) -> None:
                 if server.vm_state == VmState.VM_STATE_SOFT_DELETED:
                     raise _deleted(server)
-                _let_deletions_end(server)
+                self._let_deletions_end(connection, server)
                 server.away_by = request.migration_id
 
             server = self._cell.servers.write(connection, request.server_id, hide, away=True)
@@ -129,7 +130,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
 
         def begin(connection: Connection) -> Mapping[str, Any] | None:
             def hide(server: Server) -> None:
-                _let_deletions_end(server)
+                self._let_deletions_end(connection, server)
                 if not server.away_by and not request.by_force:
                     raise errors.Aborted(
                         f"Server {server.id} is in this cell.",
@@ -194,6 +195,15 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
 
         self._cell.servers.write(connection, given.id, alter, away=True)
 
+    def _let_deletions_end(self, connection: Connection, server: Server) -> None:
+        """Raises SERVER_IS_DELETED for a server that everybody finds here, and that is being deleted here, whatever
+        its task state says: it is not taken from under its deletion."""
+        if server.away_by:
+            return
+        under_way = self._engine.store.line(connection, server.id)
+        if any(row.kind in _DELETIONS and not row.preempted for row in under_way):
+            raise _deleted(server)
+
     def _done(self, kind: str, key: str, server_id: str, begin: _Begin, *, preempt: bool = False) -> bool:
         """Whether the operation under a key has ended well; begins it if there is none, unless `begin` says that
         there is nothing to do. Raises what it failed with."""
@@ -236,13 +246,6 @@ def _become(server: Server, wanted: Server, kept: Server) -> None:
         server.numa_topology.CopyFrom(kept.numa_topology)
     del server.pci_devices[:]
     server.pci_devices.extend(kept.pci_devices)
-
-
-def _let_deletions_end(server: Server) -> None:
-    """Raises SERVER_IS_DELETED for a server that everybody finds here, and that is being deleted: it is not taken
-    from under its deletion."""
-    if not server.away_by and (DELETE.owns(server.task_state) or SOFT_DELETE.owns(server.task_state)):
-        raise _deleted(server)
 
 
 def _deleted(server: Server) -> errors.FailedPrecondition:
