@@ -142,7 +142,7 @@ def _view(count: int, cells: int = 0, gpus: int = 0) -> tuple[HostView, list[str
 def _answer(nodes: list[str]) -> allocation_pb2.ListAllocationCandidatesResponse:
     """As placement tells of hosts without anything below them."""
     answer = allocation_pb2.ListAllocationCandidatesResponse()
-    answer.alone.provider_ids.extend(nodes)
+    answer.alone.packed_ids = b"".join(uuid.UUID(node).bytes for node in nodes)
     answer.alone.resources.amounts.update(_AMOUNTS)
     return answer
 

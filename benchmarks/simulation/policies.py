@@ -68,7 +68,7 @@ class Scheduler:
         rows = np.flatnonzero(self._region.fitting(size))
         if self._most and len(rows) > self._most:
             rows = self._chance.choice(rows, size=self._most, replace=False)
-        return Offer([self._nodes[row] for row in rows.tolist()], len(rows), self._amounts[size])
+        return Offer([self._nodes[row] for row in rows.tolist()], self._amounts[size])
 
     def decide(self, size: int, count: int, offer: Offer) -> list[int]:
         """What the scheduler does itself."""

@@ -7,6 +7,7 @@ import pytest
 
 from protonova.placement.v1 import allocation_pb2 as pb
 from protonova.services.runtime import errors
+from protonova.services.runtime.packed_ids import PackedIds
 from tests.functional.placement.refused import refused
 from tests.support.placement import Placement, group
 
@@ -245,6 +246,11 @@ def test_tables_tell_the_same(cloud):
     alone = answer.alone
     assert (list(alone.provider_ids), list(alone.suffixes)) == ([known.alone], [""])
     assert dict(alone.resources.amounts) == {"VCPU": 1, "DISK_GB": 5}
+    request.packed = True
+    packed = placement.allocations.ListAllocationCandidates(request).alone
+    assert list(PackedIds(packed.packed_ids)) == [known.alone]
+    assert not packed.provider_ids
+    assert packed.resources == alone.resources
     assert not answer.provider_summaries
     assert list(answer.candidates) == list(plain.candidates)[1:]
     table = answer.summary_table

@@ -21,7 +21,7 @@ def main(url: str, directory: str, *args: str) -> int:
         server.on_stop(world.db.close)
         server.on_stop(lambda: engine.stop(conf.graceful_shutdown_timeout))
 
-    return process.run("conductor", config.load(args), build, "127.0.0.1:0")
+    return process.run("conductor", config.load(args), build, listen="127.0.0.1:0")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,35 @@ def test_mariadb_unlocks_what_others_can_see(mariadb_url: str, package: ModuleTy
     other.close()
 
 
+def test_a_service_does_not_keep_what_migrations_need(database_url: str, package: ModuleType) -> None:
+    """Three starts in processes of their own: into an empty database, with nothing to do, and not asked to."""
+    code = f"""
+import sys
+from types import ModuleType, SimpleNamespace
+from protonova.services.runtime import database, migration
+package = ModuleType("migrations")
+package.__path__ = [{package.__path__[0]!r}]
+options = SimpleNamespace(
+    connection={database_url!r}, pool_size=1, max_overflow=1, pool_timeout=10,
+    sync_on_startup=sys.argv[1] == "yes"
+)
+migration.upgrade_apart(options, package)
+assert "alembic" not in sys.modules
+print(migration.current(database.Database({database_url!r})))
+"""
+
+    def start(asked: str) -> str:
+        command = [sys.executable, "-c", code, asked]
+        ended = subprocess.run(
+            command, check=True, timeout=60, env={"PYTHONPATH": "src"}, capture_output=True, text=True
+        )
+        return ended.stdout.strip()
+
+    assert [start("no"), start("yes"), start("yes")] == ["None", "0001", "0001"]
+    _add_second(package)
+    assert [start("no"), start("yes")] == ["0001", "0002"]
+
+
 def test_a_start_with_nothing_to_do_is_cheap(sqlite_url: str, package: ModuleType) -> None:
     """In a process of its own: nothing of it may import alembic, or open a channel, or begin a thread."""
     db = Database(sqlite_url)

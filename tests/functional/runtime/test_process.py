@@ -132,7 +132,8 @@ def test_an_address_in_use_ends_it_with_words(start: Callable[..., Process], tmp
         port = taken.getsockname()[1]
         code = (
             "import sys; from protonova.services.runtime import config, process;"
-            f"sys.exit(process.run('conductor', config.load(), lambda conf, server: None, '127.0.0.1:{port}'))"
+            "sys.exit(process.run('conductor', config.load(), lambda conf, server: None,"
+            f" listen='127.0.0.1:{port}'))"
         )
         ended = subprocess.run(
             [sys.executable, "-c", code],

@@ -26,7 +26,7 @@ def _answer(alone: list[str], trees: list[str]) -> pb.ListAllocationCandidatesRe
 
 def test_lone_hosts_come_first_and_trees_after_them():
     offer = Offer.of(_answer(["a", "b"], ["c", "c"]))
-    assert offer.root_ids == ["a", "b", "c", "c"]
+    assert list(offer.root_ids()) == ["a", "b", "c", "c"]
     assert [dict(offer[place]) for place in range(len(offer))] == [
         {"a": AMOUNTS},
         {"b": AMOUNTS},

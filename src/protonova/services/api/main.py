@@ -198,7 +198,11 @@ def build(conf: Conf, server: Server, sources: Sources | None = None) -> Engine:
 
 def main(argv: Sequence[str] = ()) -> int:
     conf = config.load(list(argv))
-    return process.run(NAME, conf, _serve)
+    return process.run(NAME, conf, _serve, prepare=_prepare)
+
+
+def _prepare(conf: Conf) -> None:
+    migration.upgrade_apart(conf.api_database, MIGRATIONS)
 
 
 def _serve(conf: Conf, server: Server) -> None:

@@ -107,4 +107,8 @@ def _cell_message(conf: cfg.ConfigOpts, server: Server, cell: Cell) -> cell_pb2.
 def main(argv: Sequence[str] = ()) -> int:
     """Runs a conductor in the foreground."""
     conf = config.load(list(argv))
-    return process.run("conductor", conf, build)
+    return process.run("conductor", conf, build, prepare=_prepare)
+
+
+def _prepare(conf: cfg.ConfigOpts) -> None:
+    migration.upgrade_apart(conf.database, MIGRATIONS)

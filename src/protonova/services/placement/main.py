@@ -10,11 +10,12 @@ from protonova.placement.v1 import (
     resource_provider_pb2_grpc,
     trait_pb2_grpc,
 )
+from protonova.services.placement import migrations
 from protonova.services.placement.house import House
 from protonova.services.placement.service.allocations import AllocationServicer
 from protonova.services.placement.service.names import ResourceClassServicer, TraitServicer
 from protonova.services.placement.service.resource_providers import ResourceProviderServicer
-from protonova.services.runtime import config, process
+from protonova.services.runtime import config, migration, process
 from protonova.services.runtime.config import Conf
 from protonova.services.runtime.server import Server
 
@@ -37,4 +38,8 @@ def build(conf: Conf, server: Server) -> None:
 
 def main(argv: Sequence[str] = ()) -> int:
     """Runs placement in the foreground."""
-    return process.run("placement", config.load(argv), build)
+    return process.run("placement", config.load(argv), build, prepare=_prepare)
+
+
+def _prepare(conf: Conf) -> None:
+    migration.upgrade_apart(conf.placement_database, migrations)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -34,6 +36,31 @@ def upgrade(db: Database, package: str | ModuleType) -> bool:
     if current(db) == wanted:
         return False
     return db.write(lambda connection: _migrate(connection, directory, wanted))
+
+
+def upgrade_apart(options: Any, package: str | ModuleType) -> None:
+    """Like `upgrade`, of the database in an option group, in a child process: alembic and the statements of all
+    revisions take more memory than the rest of a service that has just started, which would keep it to its end.
+
+    For a process without threads yet. Whatever goes wrong is left to the `upgrade` that follows in the service.
+    """
+    if not options.sync_on_startup:
+        return
+    db = Database.of(options)
+    try:
+        lacking = current(db) != head(package)
+    finally:
+        db.close()
+    if not lacking:
+        return
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        upgrade(Database.of(options), package)
+    finally:
+        os._exit(0)
 
 
 def current(db: Database) -> str | None:

@@ -25,16 +25,26 @@ READY_FD = "PROTONOVA_READY_FD"
 _log = logging.getLogger("protonova.process")
 
 
-def run(name: str, conf: Conf, build: Callable[[Conf, Server], None], listen: str | None = None) -> int:
-    """Serves until told to end. `build` adds the servicers and starts what works beside them; the address is
-    the one of the option group `name` unless given."""
+def run(
+    name: str,
+    conf: Conf,
+    build: Callable[[Conf, Server], None],
+    *,
+    prepare: Callable[[Conf], None] | None = None,
+    listen: str | None = None,
+) -> int:
+    """Serves until told to end. `build` adds the servicers and starts what works beside them; `prepare` is called
+    first, while the process has no threads; the address is the one of the option group `name` unless given."""
     log.setup(name, conf)
     faulthandler.enable()
     collect_less_often()
     context.enter(context.internal(name))
     signals = _Signals()
-    server = Server(conf, name, listen if listen is not None else conf[name].listen)
+    server = None
     try:
+        if prepare is not None:
+            prepare(conf)
+        server = Server(conf, name, listen if listen is not None else conf[name].listen)
         telemetry.start(name, conf)
         wake.connect(conf)
         build(conf, server)
@@ -47,7 +57,8 @@ def run(name: str, conf: Conf, build: Callable[[Conf, Server], None], listen: st
         _log.exception("%s failed", name)
         return 1
     finally:
-        server.stop()
+        if server is not None:
+            server.stop()
         signals.close()
     return 0
 

@@ -44,6 +44,7 @@ def candidate_request(
         nested=True,
         skip_summaries=True,
         tables=True,
+        packed=True,
         root_forbidden_traits=[_DISABLED],
         group_policy=_group_policy(spec),
     )

@@ -193,7 +193,7 @@ class Destinations:
         amounts: Counter[str] = Counter()
         for group in self._query(request.spec).groups:
             amounts.update(group.resources)
-        return Explainer(self._view, self._rules, request, offer.root_ids, amounts, taken)
+        return Explainer(self._view, self._rules, request, offer.root_ids(), amounts, taken)
 
     def _whole_offer(self, spec: scheduler_pb2.RequestSpec) -> Offer:
         """Of all hosts; where the request names one, of that."""
@@ -222,7 +222,7 @@ class Destinations:
         if not plan.picks and limit and len(offer) >= limit:
             offer = self._offer(spec, in_tree, 0)
             plan = self._planner(request, offer).plan(server_ids, max_alternates)
-        if not plan.picks and self._view.await_newcomer(offer.root_ids, _NEWCOMER_SECONDS):
+        if not plan.picks and self._view.await_newcomer(offer.root_ids(), _NEWCOMER_SECONDS):
             plan = self._planner(request, offer).plan(server_ids, max_alternates)
         if not plan.picks and len(offer) and (spec.HasField("numa_topology") or spec.pci_requests):
             plan = self._plan_by_news(request, offer, server_ids, max_alternates, mark) or plan
@@ -234,7 +234,7 @@ class Destinations:
         """Plans again whenever a host tells of its cells or devices anew, until one has room or time is over."""
         ends = time.monotonic() + _TOPOLOGY_SECONDS
         plan = None
-        while self._view.await_topology(offer.root_ids, mark, max(0.0, ends - time.monotonic())):
+        while self._view.await_topology(offer.root_ids(), mark, max(0.0, ends - time.monotonic())):
             mark = self._view.topology_news()
             plan = self._planner(request, offer).plan(server_ids, max_alternates)
             if plan.picks:
@@ -276,5 +276,5 @@ def planner(
     offer: Offer,
 ) -> Planner:
     """Of a request for which placement made an offer."""
-    hosts, rows = view.table(offer.root_ids)
+    hosts, rows = view.table(offer.alone, offer.tree_ids)
     return Planner(rules, request, hosts, Ways(offer, rows, len(hosts)), view.free)

@@ -7,7 +7,7 @@ remembers where each fell. It costs what a few decisions do and books nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,7 @@ class Explainer:
         view: HostView,
         rules: Rules,
         request: Request,
-        offered: Sequence[str],
+        offered: Iterable[str],
         amounts: Mapping[str, int],
         taken: Sequence[Place] = (),
     ) -> None:

@@ -8,45 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from protonova.placement.v1 import allocation_pb2 as pb
+from protonova.services.runtime.packed_ids import PackedIds
 from protonova.services.scheduler.hosts import NONE
 from protonova.services.scheduler.table import Rows
 
 Allocations = Mapping[str, Mapping[str, int]]
 
-_ROOT_ID = attrgetter("root_id")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
-    """Ways in the order of placement's answer: each of the first `alone` roots gives `amounts` by itself, the
-    others are those of `trees`. A root may be named several times."""
+    """Ways in the order of placement's answer: first those of the roots `alone`, each of which gives `amounts` by
+    itself, then those of `trees`. A root may be named several times."""
 
-    root_ids: Sequence[str]
-    alone: int = 0
+    alone: Sequence[str]
     amounts: Mapping[str, int] = field(default_factory=lambda: NONE)
     trees: Sequence[pb.Candidate] = ()
 
     @classmethod
     def of(cls, answer: pb.ListAllocationCandidatesResponse) -> Offer:
         """Of an answer in tables, or candidate by candidate."""
-        alone = list(answer.alone.provider_ids)
+        packed = answer.alone.packed_ids
+        alone = PackedIds(packed) if packed else list(answer.alone.provider_ids)
         # Each message is looked up in its list once; a later look would make it anew.
-        trees = list(answer.candidates)
-        return cls([*alone, *map(_ROOT_ID, trees)], len(alone), dict(answer.alone.resources.amounts), trees)
+        return cls(alone, dict(answer.alone.resources.amounts), list(answer.candidates))
+
+    @cached_property
+    def tree_ids(self) -> Sequence[str]:
+        return [tree.root_id for tree in self.trees]
+
+    def root_ids(self) -> Iterator[str]:
+        return chain(self.alone, self.tree_ids)
 
     def __len__(self) -> int:
-        return len(self.root_ids)
+        return len(self.alone) + len(self.trees)
 
     def __getitem__(self, place: int) -> Allocations:
-        if place < self.alone:
-            return {self.root_ids[place]: self.amounts}
-        return Way(self.trees[place - self.alone])
+        if place < len(self.alone):
+            return {self.alone[place]: self.amounts}
+        return Way(self.trees[place - len(self.alone)])
 
 
 class Ways(Sequence[Sequence[Allocations]]):

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from protonova.services.runtime.packed_ids import PackedIds
 from protonova.services.scheduler import devices
 from protonova.services.scheduler.aggregates import Aggregate, Aggregates
 from protonova.services.scheduler.ahead import DeviceClaims
 from protonova.services.scheduler.devices import Wanted
+from protonova.services.scheduler.finder import Finder
 from protonova.services.scheduler.hosts import NO_LOAD, NONE, HostKind, HostLoad, HostRecord
 from protonova.services.scheduler.table import (
     FREE_COLUMNS,
@@ -84,6 +86,8 @@ class HostView:
         self._host_came = threading.Condition(self._lock)
         self._room = _FIRST_ROOM
         self._slots: dict[str, int] = {}
+        # Finds many of them at once; made when it is needed, after hosts have come or gone.
+        self._finder: Finder | None = None
         self._slots_by_host: dict[str, tuple[int, ...]] = {}
         # Slots of hosts that have gone, and since when: decisions that began before may still look there.
         self._unused: deque[tuple[float, int]] = deque()
@@ -132,6 +136,7 @@ class HostView:
             before = None if slot is None else self._records[slot]
             if slot is None:
                 slot = self._slots[record.node_id] = self._take_slot()
+                self._finder = None
                 self._columns["loads"][slot] = NO_LOAD
                 self._host_came.notify_all()
             if before is None or before.host != record.host:
@@ -185,6 +190,7 @@ class HostView:
             if slot is None or record is None or record.cell_id != cell_id:
                 return
             del self._slots[node_id]
+            self._finder = None
             self._rename(slot, record.host, "")
             self._declared.pop(node_id, None)
             self._ahead.pop(node_id, None)
@@ -255,17 +261,16 @@ class HostView:
         with self._lock:
             return list(self._slots)
 
-    def table(self, node_ids: Sequence[str]) -> tuple[HostTable, Rows]:
-        """Those of the nodes that are known, and for each node its row or -1. A node may be named several times;
-        it has one row, in the order of their first naming."""
+    def table(self, *node_ids: Sequence[str]) -> tuple[HostTable, Rows]:
+        """Those of the nodes that are known, and for each node its row or -1; lists follow one another.
+        A node may be named several times; it has one row, in the order of their first naming."""
         with self._lock:
             self._show_zones()
             self._forget_ahead()
             for node_id in self._claims.expire():
                 self._show_devices(node_id)
-            found = map(self._slots.get, node_ids, repeat(-1))
-            slots: Rows = np.fromiter(found, dtype=np.intp, count=len(node_ids))
-            chosen, rows = _distinct(slots, self._room)
+            slots = [self._slots_of(ids) for ids in node_ids]
+            chosen, rows = _distinct(np.concatenate(slots), self._room)
             hosts = HostTable(
                 chosen,
                 self._columns,
@@ -365,6 +370,17 @@ class HostView:
             return []
         slots: list[int] = np.flatnonzero((self._columns["cell"] == code) & self._columns["there"]).tolist()
         return slots
+
+    def _slots_of(self, node_ids: Sequence[str]) -> Rows:
+        """For each node its slot, or -1."""
+        if isinstance(node_ids, PackedIds):
+            if self._finder is None and (all_ids := PackedIds.of(list(self._slots))) is not None:
+                numbers = np.fromiter(self._slots.values(), dtype=np.intp, count=len(self._slots))
+                self._finder = Finder(all_ids, numbers)
+            if self._finder is not None:
+                return self._finder.find(node_ids)
+        found = map(self._slots.get, node_ids, repeat(-1))
+        return np.fromiter(found, dtype=np.intp, count=len(node_ids))
 
     def _take_slot(self) -> int:
         if self._unused and time.monotonic() - self._unused[0][0] > _REST_SECONDS:

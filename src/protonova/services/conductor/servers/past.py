@@ -10,10 +10,13 @@ from sqlalchemy.engine import Connection
 from protonova.conductor.v1.transfer_pb2 import PastAction
 from protonova.services.conductor.clock import set_time, to_micros
 from protonova.services.conductor.tables import operation_tables
+from protonova.services.runtime.operations import ended, forgetting
+from protonova.services.runtime.operations.ended import Ended, EndedEvent
+from protonova.services.runtime.operations.tables import DONE, FAILED, STUCK
 
 _operations = operation_tables.operations
 _events = operation_tables.events
-_FAILED = ("failed", "stuck")
+_NOT_DONE = (FAILED, STUCK)
 
 
 def actions_of(connection: Connection, server_id: str, *, ending: str) -> list[PastAction]:
@@ -33,7 +36,7 @@ def actions_of(connection: Connection, server_id: str, *, ending: str) -> list[P
             id=row.id,
             kind=row.kind,
             action=row.action,
-            failed=row.state in _FAILED,
+            failed=row.state in _NOT_DONE,
             project_id=row.project_id,
             user_id=row.user_id,
             request_id=row.request_id,
@@ -65,58 +68,37 @@ def enter(connection: Connection, server_id: str, actions: Sequence[PastAction])
 
 def forget(connection: Connection, server_id: str) -> None:
     """Those that have ended, with their events."""
-    ended = sa.select(_operations.c.id).where(
-        _operations.c.subject == server_id,
-        _operations.c.action != "",
-        _operations.c.finished_at.is_not(None),
-    )
-    ids = list(connection.scalars(ended))
-    connection.execute(sa.delete(_events).where(_events.c.operation_id.in_(ids)))
-    connection.execute(sa.delete(_operations).where(_operations.c.id.in_(ids)))
+    which = sa.and_(_operations.c.subject == server_id, _operations.c.action != "")
+    while forgetting.forget(connection, operation_tables, which):
+        pass
 
 
 def _enter(connection: Connection, server_id: str, action: PastAction) -> None:
-    updated = to_micros(action.updated_at)
-    connection.execute(
-        sa.insert(_operations).values(
+    ended.enter(
+        connection,
+        operation_tables,
+        Ended(
             id=action.id,
             kind=action.kind,
             action=action.action,
             subject=server_id,
-            state="failed" if action.failed else "done",
-            step="",
-            direction="do",
-            round=0,
-            attempt=1,
-            generation=1,
-            owner="",
-            lease_until=0,
-            not_before=0,
-            deadline_at=0,
-            preempted=False,
-            payload={},
-            memory={},
-            context={},
             project_id=action.project_id,
             user_id=action.user_id,
             request_id=action.request_id,
-            step_started_at=updated,
-            created_at=to_micros(action.created_at),
-            updated_at=updated,
-            finished_at=updated,
-        )
+            began_at=to_micros(action.created_at),
+            ended_at=to_micros(action.updated_at),
+            state=FAILED if action.failed else DONE,
+            events=[
+                EndedEvent(
+                    step=event.step,
+                    event=event.event,
+                    host=event.host,
+                    began_at=to_micros(event.started_at),
+                    ended_at=to_micros(event.finished_at),
+                    result=event.result,
+                    details=event.details,
+                )
+                for event in action.events
+            ],
+        ),
     )
-    for event in action.events:
-        connection.execute(
-            sa.insert(_events).values(
-                operation_id=action.id,
-                step=event.step,
-                event=event.event,
-                direction="do",
-                host=event.host,
-                started_at=to_micros(event.started_at),
-                finished_at=to_micros(event.finished_at),
-                result=event.result,
-                details=event.details,
-            )
-        )

@@ -15,6 +15,8 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.clock import set_time, to_micros
 from protonova.services.conductor.tables import operation_tables
 from protonova.services.runtime import context, errors
+from protonova.services.runtime.operations import ended
+from protonova.services.runtime.operations.ended import Ended
 
 _operations = operation_tables.operations
 _events = operation_tables.events
@@ -74,34 +76,20 @@ class History:
         """Enters an action that is over as soon as it is committed, such as a lock."""
         ctx = context.current()
         now = self._cell.db.now()
-        connection.execute(
-            sa.insert(_operations).values(
+        ended.enter(
+            connection,
+            operation_tables,
+            Ended(
                 id=str(uuid.uuid4()),
                 kind=action,
                 action=action,
                 subject=server.id,
-                state="done",
-                step="",
-                direction="do",
-                round=0,
-                attempt=1,
-                generation=1,
-                owner="",
-                lease_until=0,
-                not_before=0,
-                deadline_at=0,
-                preempted=False,
-                payload={},
-                memory={},
-                context={},
                 project_id=ctx.project_id,
                 user_id=ctx.user_id,
                 request_id=ctx.request_id,
-                step_started_at=now,
-                created_at=now,
-                updated_at=now,
-                finished_at=now,
-            )
+                began_at=now,
+                ended_at=now,
+            ),
         )
 
 

@@ -101,8 +101,9 @@ class AllocationServicer(allocation_pb2_grpc.AllocationServiceServicer):
             if not found:
                 raise refusals.query_too_hard()
         summaries = [] if request.skip_summaries else summarized(index, query, found)
-        answer = candidates.in_tables if request.tables else candidates.one_by_one
-        return answer(found, summaries)
+        if request.tables:
+            return candidates.in_tables(found, summaries, packed=request.packed)
+        return candidates.one_by_one(found, summaries)
 
     def Reshape(self, request: pb.ReshapeRequest, context: grpc.ServicerContext) -> pb.ReshapeResponse:
         shapes = [

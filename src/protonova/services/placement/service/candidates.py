@@ -8,6 +8,7 @@ from protonova.common.v1 import resources_pb2
 from protonova.placement.v1 import allocation_pb2 as pb
 from protonova.services.placement.index.candidate import Answer, Candidate, LoneProviders
 from protonova.services.placement.records import ProviderRecord
+from protonova.services.runtime.packed_ids import PackedIds
 
 
 def one_by_one(answer: Answer, summaries: Sequence[ProviderRecord]) -> pb.ListAllocationCandidatesResponse:
@@ -20,10 +21,16 @@ def one_by_one(answer: Answer, summaries: Sequence[ProviderRecord]) -> pb.ListAl
     return response
 
 
-def in_tables(answer: Answer, summaries: Sequence[ProviderRecord]) -> pb.ListAllocationCandidatesResponse:
+def in_tables(
+    answer: Answer, summaries: Sequence[ProviderRecord], *, packed: bool = False
+) -> pb.ListAllocationCandidatesResponse:
     response = pb.ListAllocationCandidatesResponse(incomplete=answer.incomplete)
     if answer.alone.ids:
-        response.alone.provider_ids.extend(answer.alone.ids)
+        ids = PackedIds.of(answer.alone.ids) if packed else None
+        if ids is None:
+            response.alone.provider_ids.extend(answer.alone.ids)
+        else:
+            response.alone.packed_ids = ids.packed
         response.alone.resources.amounts.update(answer.alone.amounts)
         response.alone.suffixes.extend(answer.alone.suffixes)
     for candidate in answer.trees:

@@ -1,6 +1,6 @@
 """The rows of operations and of their events, as they stand beside the owner's own tables.
 
-The engine alone writes them; the owner reads them, for example to show what was done to a server. An
+This package alone writes them; the owner reads them, for example to show what was done to a server. An
 operation is unfinished while `finished_at` is null. Who may go on with it is told by `owner`, `generation`
 and `lease_until` together: a compare-and-set on the generation decides.
 """
