@@ -96,6 +96,9 @@ class Guests(GuestStates):
 
     def StopGuest(self, request, context):
         self.enter("StopGuest", request.host, request.server_id, request.fence, context)
+        guest = self._there(request.host, request.server_id)
+        if request.only_in and guest.power_state not in request.only_in:
+            return pb.StopGuestResponse(guest=guest)
         return pb.StopGuestResponse(guest=self._power(request, PowerState.POWER_STATE_SHUTDOWN))
 
     def RebootGuest(self, request, context):

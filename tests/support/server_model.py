@@ -161,8 +161,9 @@ def gone(server: Server) -> None:
 
 
 def deleted(server: Server) -> None:
-    """Softly, but for what two hosts have, or none."""
-    if server.before or server.status == "SHELVED_OFFLOADED":
+    """Softly, but for what no host has; a resize is confirmed."""
+    server.before = None
+    if server.status == "SHELVED_OFFLOADED":
         gone(server)
     elif server.status != "SOFT_DELETED":
         server.status, server.power = "SOFT_DELETED", SHUTDOWN

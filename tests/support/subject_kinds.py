@@ -13,6 +13,7 @@ from tests.support.server_model import Server
 
 CREATE, CREATE_IN_GROUP, CREATE_SEVERAL = "create", "create in a group", "create several"
 CREATE_TOO_LARGE = "create what fits nowhere"
+DELETE_RESIZED = "delete a resized one"
 CREATIONS = (CREATE, CREATE_IN_GROUP, CREATE_SEVERAL, CREATE_TOO_LARGE)
 # By kind: what is done before, so that it is allowed.
 KINDS: dict[str, list[str]] = {
@@ -53,6 +54,7 @@ KINDS: dict[str, list[str]] = {
     "reset to error": [],
     "delete": [],
     "restore": ["delete"],
+    DELETE_RESIZED: ["resize"],
     "force delete": ["attach volume", "update volume", "attach interface"],
 }
 # What brings a server back to where most begin.

@@ -23,6 +23,7 @@ from tests.support.subject_kinds import (
     CREATE_SEVERAL,
     CREATE_TOO_LARGE,
     CREATIONS,
+    DELETE_RESIZED,
     IMAGES,
     KINDS,
     MOST,
@@ -105,9 +106,14 @@ class Subject:
             failure.then(after)
             self.possible = [World(after, self.images)]
             return
-        model.accept(after, kind, ADMIN)
-        self._note(after, kind, self._insist(kind, model.RULES[kind].code))
-        self.possible = [World(after, self._images_after(kind)), World(before, self.images)]
+        action = "delete" if kind == DELETE_RESIZED else kind
+        model.accept(after, action, ADMIN)
+        self._note(after, action, self._insist(action, model.RULES[action].code))
+        self.possible = [World(after, self._images_after(action)), World(before, self.images)]
+        if kind == DELETE_RESIZED:
+            halfway = copy.deepcopy(before)
+            model.accept(halfway, "confirm", ADMIN)
+            self.possible.append(World(halfway, self.images))
 
     def check(self, story: Callable[[], str]) -> None:
         """One of the possible worlds comes true, and stays."""

@@ -172,6 +172,11 @@ def test_rebuild(running, plan):
     assert rebuild(running, "later", start=False)[-1].guest.power_state == OFF
 
 
+def test_a_guest_is_stopped_only_in_states_that_are_named(running):
+    assert call(running, "StopGuest", "first", only_in=[OFF]).guest.power_state == RUNNING
+    assert call(running, "StopGuest", "second", only_in=[RUNNING]).guest.power_state == OFF
+
+
 def test_a_guest_that_was_lost_is_made_again(running):
     call(running, "DestroyGuest")
     assert rebuild(running)[-1].guest.power_state == RUNNING

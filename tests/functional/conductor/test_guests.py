@@ -1,11 +1,14 @@
-"""Servers follow their guests, when nothing else is being done to them."""
+"""What servers say of their guests, and when they are stopped, when nothing else is being done to them."""
 
 from __future__ import annotations
 
-import pytest
-
-from protonova.common.v1.server_pb2 import PowerState, Server, TaskState, VmState
+from protonova.common.v1.server_pb2 import LockHolder, PowerState, Server, TaskState, VmState
+from protonova.compute.v1 import guest_pb2
 from protonova.conductor.v1 import host_pb2 as pb
+from protonova.conductor.v1 import server_pb2
+from protonova.services.conductor.states import RUNS
+from protonova.services.runtime import errors
+from tests.functional.conductor.test_power import change
 from tests.support.conductor import Conductor, Edges, new_server
 
 
@@ -15,6 +18,11 @@ def has(cell: Conductor, **fields) -> Server:
     return server
 
 
+def booted(cell: Conductor) -> Server:
+    cell.report("host1")
+    return cell.boot()
+
+
 def tell(cell: Conductor, server: Server, state: str = "UNSPECIFIED", *, host: str = "host1", **fields):
     report = pb.GuestReport(
         host=host, server_id=server.id, power_state=PowerState.Value(f"POWER_STATE_{state}"), **fields
@@ -22,25 +30,87 @@ def tell(cell: Conductor, server: Server, state: str = "UNSPECIFIED", *, host: s
     return list(cell.hosts.ReportGuests(pb.ReportGuestsRequest(guests=[report])).unknown_server_ids)
 
 
-@pytest.mark.parametrize(
-    ("vm_state", "power_state", "seen", "after"),
-    [
-        ("ACTIVE", "RUNNING", "SHUTDOWN", "STOPPED"),
-        ("ACTIVE", "RUNNING", "CRASHED", "STOPPED"),
-        ("ACTIVE", "RUNNING", "PAUSED", "PAUSED"),
-        ("ACTIVE", "RUNNING", "SUSPENDED", "SUSPENDED"),
-        ("STOPPED", "SHUTDOWN", "RUNNING", "ACTIVE"),
-        ("PAUSED", "PAUSED", "RUNNING", "ACTIVE"),
-        ("ERROR", "RUNNING", "SHUTDOWN", "ERROR"),
-        ("RESCUED", "RUNNING", "SHUTDOWN", "RESCUED"),
-    ],
-)
-def test_a_server_follows_its_guest(cell: Conductor, vm_state, power_state, seen, after):
-    server = has(cell, vm_state=f"VM_STATE_{vm_state}", power_state=f"POWER_STATE_{power_state}")
-    assert tell(cell, server, seen) == []
+# State and power state of a server, what its guest is, and what the server becomes; None = it goes on saying what
+# it said, but for the power state.
+GUESTS = [
+    ("ACTIVE", "RUNNING", "SHUTDOWN", "STOPPED"),
+    ("ACTIVE", "RUNNING", "CRASHED", "STOPPED"),
+    ("ACTIVE", "RUNNING", "SUSPENDED", "STOPPED"),
+    ("PAUSED", "PAUSED", "SHUTDOWN", "STOPPED"),
+    ("PAUSED", "PAUSED", "CRASHED", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "RUNNING", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "PAUSED", "STOPPED"),
+    ("STOPPED", "SHUTDOWN", "SUSPENDED", "STOPPED"),
+    # What another try is due for.
+    ("STOPPED", "RUNNING", "RUNNING", "STOPPED"),
+    ("ACTIVE", "SHUTDOWN", "SHUTDOWN", "STOPPED"),
+    # Left to their users.
+    ("ACTIVE", "RUNNING", "PAUSED", None),
+    ("PAUSED", "PAUSED", "RUNNING", None),
+    ("PAUSED", "PAUSED", "SUSPENDED", None),
+    ("SUSPENDED", "SUSPENDED", "RUNNING", None),
+    ("SUSPENDED", "SUSPENDED", "SHUTDOWN", None),
+    ("STOPPED", "SHUTDOWN", "CRASHED", None),
+    ("ERROR", "RUNNING", "SHUTDOWN", None),
+    ("RESCUED", "RUNNING", "SHUTDOWN", None),
+    ("RESIZED", "RUNNING", "SHUTDOWN", None),
+    ("SHELVED", "SHUTDOWN", "RUNNING", None),
+]
+
+
+def test_guests_that_are_not_what_their_servers_say(cell: Conductor, edges: Edges):
+    cell.report("host1")
+    for vm_state, power_state, seen, after in GUESTS:
+        server = has(cell, vm_state=f"VM_STATE_{vm_state}", power_state=f"POWER_STATE_{power_state}")
+        guest = guest_pb2.Guest(server_id=server.id, power_state=f"POWER_STATE_{seen}")
+        edges.guests.guests["host1", server.id] = guest
+        assert tell(cell, server, seen) == []
+        cell.settled(server.id)
+        now = cell.get(server.id)
+        row = f"{vm_state}, {power_state}, {seen}"
+        assert now.task_state == TaskState.TASK_STATE_UNSPECIFIED, row
+        assert VmState.Name(now.vm_state) == f"VM_STATE_{after or vm_state}", row
+        stopped = [call for call, _, known in edges.guests.calls if known == server.id]
+        assert stopped == (["StopGuest"] if after else []), row
+        asked = server_pb2.ListServerActionsRequest(server_id=server.id)
+        actions = [each.action for each in cell.servers.ListServerActions(asked).actions]
+        assert actions == (["stop"] if after else []), row
+        if after:
+            assert now.power_state not in RUNS, row
+        else:
+            assert PowerState.Name(now.power_state) == f"POWER_STATE_{seen}", row
+
+
+def test_a_guest_that_runs_again_by_now_is_not_stopped(cell: Conductor, edges: Edges):
+    """A report of before its start."""
+    server = booted(cell)
+    tell(cell, server, "SHUTDOWN")
+    cell.settled(server.id)
     now = cell.get(server.id)
-    assert VmState.Name(now.vm_state) == f"VM_STATE_{after}"
-    assert PowerState.Name(now.power_state) == f"POWER_STATE_{seen}"
+    assert (now.vm_state, now.power_state) == (VmState.VM_STATE_ACTIVE, PowerState.POWER_STATE_RUNNING)
+    assert edges.guests.guests["host1", server.id].power_state == PowerState.POWER_STATE_RUNNING
+
+
+def test_a_stop_that_fails_is_tried_again_with_the_next_report(cell: Conductor, edges: Edges):
+    server = booted(cell)
+    edges.guests.guests["host1", server.id].power_state = PowerState.POWER_STATE_SHUTDOWN
+    edges.guests.fail("StopGuest", errors.Internal("It does not stop."))
+    tell(cell, server, "SHUTDOWN")
+    cell.settled(server.id)
+    left = cell.get(server.id)
+    assert (left.vm_state, left.power_state) == (VmState.VM_STATE_ACTIVE, PowerState.POWER_STATE_SHUTDOWN)
+    tell(cell, server, "SHUTDOWN")
+    cell.settled(server.id)
+    assert cell.get(server.id).vm_state == VmState.VM_STATE_STOPPED
+
+
+def test_a_server_that_somebody_locked_is_stopped_as_well(cell: Conductor, edges: Edges):
+    server = booted(cell)
+    change(cell, server.id, vm_state=VmState.VM_STATE_STOPPED, locked_by=LockHolder.LOCK_HOLDER_OWNER)
+    tell(cell, server, "RUNNING")
+    cell.settled(server.id)
+    assert cell.get(server.id).power_state == PowerState.POWER_STATE_SHUTDOWN
+    assert edges.guests.guests["host1", server.id].power_state == PowerState.POWER_STATE_SHUTDOWN
 
 
 def test_what_is_known_already_changes_nothing(cell: Conductor):
@@ -79,7 +149,7 @@ def test_a_report_that_was_on_its_way_while_something_was_done_is_of_the_past(ce
     assert cell.get(server.id) == before
     assert list(seen_at(cell, server, -0.1, "RUNNING").unsettled_server_ids) == []
     assert list(seen_at(cell, server, 0.1, "SHUTDOWN").unsettled_server_ids) == []
-    assert cell.get(server.id).vm_state == VmState.VM_STATE_STOPPED
+    assert cell.get(server.id).power_state == PowerState.POWER_STATE_SHUTDOWN
 
 
 def test_a_guest_whose_server_is_worked_on_is_to_be_looked_at_again(cell: Conductor):

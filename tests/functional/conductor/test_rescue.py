@@ -88,8 +88,9 @@ def test_a_guest_that_cannot_be_put_back_holds_nothing_up(cell: Conductor, edges
     after = cell.wait(server.id, lambda s: idle(s) and s.HasField("fault"))
     assert after.vm_state == ACTIVE
     report = host_pb2.GuestReport(host="host1", server_id=server.id, power_state="POWER_STATE_SHUTDOWN")
+    edges.guests.guests["host1", server.id].power_state = report.power_state
     cell.hosts.ReportGuests(host_pb2.ReportGuestsRequest(guests=[report]))
-    assert cell.get(server.id).vm_state == STOPPED
+    cell.wait(server.id, lambda s: s.vm_state == STOPPED)
 
 
 def test_an_unrescue_that_fails_leaves_it_rescued(cell: Conductor, edges: Edges):

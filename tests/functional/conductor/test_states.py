@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protonova.common.v1.server_pb2 import LockHolder, PowerState, TaskState, VmState
-from protonova.conductor.v1 import host_pb2, server_pb2
+from protonova.conductor.v1 import server_pb2
 from protonova.services.runtime import errors
 from tests.functional.conductor.test_power import ACTIVE, STOPPED, change, events, idle, stop
 from tests.support.conductor import Conductor, Edges, as_user, new_build, unblocked
@@ -198,26 +198,3 @@ def test_a_build_that_was_reset_can_be_deleted(cell: Conductor, edges: Edges):
     cell.wait_gone(build.server.id)
     assert edges.guests.where(build.server.id) == []
     assert build.server.id not in edges.allocations.held
-
-
-@pytest.mark.parametrize(
-    ("before", "seen", "after"),
-    [
-        (PAUSED, "RUNNING", ACTIVE),
-        (PAUSED, "PAUSED", PAUSED),
-        (SUSPENDED, "RUNNING", ACTIVE),
-        (SUSPENDED, "SHUTDOWN", STOPPED),
-        (ACTIVE, "SUSPENDED", SUSPENDED),
-        (ACTIVE, "PAUSED", PAUSED),
-        (VmState.VM_STATE_RESCUED, "SHUTDOWN", VmState.VM_STATE_RESCUED),
-        (VmState.VM_STATE_RESCUED, "RUNNING", VmState.VM_STATE_RESCUED),
-    ],
-)
-def test_what_guests_do_behind_our_back(cell: Conductor, before, seen, after):
-    server = cell.boot()
-    change(cell, server.id, vm_state=before, power_state=PowerState.POWER_STATE_CRASHED)
-    report = host_pb2.GuestReport(host="host1", server_id=server.id, power_state=f"POWER_STATE_{seen}")
-    cell.hosts.ReportGuests(host_pb2.ReportGuestsRequest(guests=[report]))
-    found = cell.get(server.id)
-    assert found.power_state == PowerState.Value(f"POWER_STATE_{seen}")
-    assert found.vm_state == after

@@ -133,6 +133,10 @@ def test_states(cloud, asked):
     assert list(asked().filter.vm_states) == [pb.VM_STATE_SOFT_DELETED]
     assert list(asked().filter.task_states) == [pb.TASK_STATE_POWERING_OFF]
     assert list(asked().filter.power_states) == [pb.POWER_STATE_SHUTDOWN]
+    cloud.get("/servers?power_state=[13]", token="admin")
+    assert set(asked().filter.power_states) == {pb.POWER_STATE_RUNNING, pb.POWER_STATE_PAUSED}
+    assert cloud.get("/servers?power_state=%5B", token="admin").status_code == 400
+    assert cloud.get("/servers?power_state=2", token="admin").json == {"servers": []}
     assert cloud.get("/servers?vm_state=nonsense", token="admin").json == {"servers": []}
     assert cloud.get("/servers?vm_state=active&status=error", token="admin").json == {"servers": []}
 

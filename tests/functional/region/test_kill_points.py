@@ -21,7 +21,7 @@ import pytest
 from tests.support import operations as kit
 from tests.support.lives import Life
 from tests.support.region_site import Site
-from tests.support.subject_kinds import FAILURES, KINDS, Failure
+from tests.support.subject_kinds import DELETE_RESIZED, FAILURES, KINDS, Failure
 from tests.support.subjects import Subject
 from tests.support.whole import SERVICES, Whole
 
@@ -43,7 +43,7 @@ FEW, APART = 2, 5
 CHOSEN = {
     "placement": ["create", "offload", "resize", "evacuate", "revert", "migrate live", "force delete"],
     "api": ["create several", "stop", "resize", "attach interface", "delete", "restore"],
-    "conductor": ["create backup", "shelve", "resize", "evacuate", "swap volume"],
+    "conductor": ["create backup", "shelve", "resize", "evacuate", "swap volume", DELETE_RESIZED],
     "scheduler": ["create in a group", "create several", "unshelve"],
     "compute": ["create", "rebuild", "resize", "revert", "evacuate", "swap volume"],
 }

@@ -92,7 +92,10 @@ def suspend_and_resume(driver, guest, console, hear) -> None:
     assert b"init started" not in driver.console_output(guest.server_id, 1 << 20)
 
 
-def a_hard_reboot_forgets_what_was_saved(libvirt, driver, guest) -> None:
+def a_stop_and_a_hard_reboot_forget_what_was_saved(libvirt, driver, guest) -> None:
+    driver.power_on(guest.server_id)
+    driver.suspend(guest.server_id)
+    assert driver.power_off(guest.server_id).power_state is PowerState.SHUTDOWN
     driver.power_on(guest.server_id)
     driver.suspend(guest.server_id)
     assert driver.reboot(guest.server_id, hard=True).power_state is PowerState.RUNNING
@@ -184,7 +187,7 @@ STAGES = (
     a_password_set_by_the_agent_inside,
     a_crash_dump_is_asked_for,
     suspend_and_resume,
-    a_hard_reboot_forgets_what_was_saved,
+    a_stop_and_a_hard_reboot_forget_what_was_saved,
     rescue,
     unrescue,
     stable_rescue,

@@ -6,6 +6,7 @@ them is dropped without a word.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -262,11 +263,11 @@ def _states(request: Request, given: dict[str, list[str]], wanted: pb.ServerFilt
     wanted.vm_states.extend(_numbers(vm_states, server_status.VM_NUMBERS))
     wanted.task_states.extend(_numbers(task_states, server_status.TASK_NUMBERS))
     if "power_state" in given:
-        numbers = {str(shown): number for number, shown in server_status.POWER_STATES.items()}
-        value = given["power_state"][-1]
-        if value not in numbers:
+        pattern = re.compile(given["power_state"][-1])
+        shown = server_status.POWER_STATES.items()
+        wanted.power_states.extend(state for state, number in shown if pattern.search(str(number)))
+        if not wanted.power_states:
             raise MatchesNothing
-        wanted.power_states.append(numbers[value])
 
 
 def _both(one: set[str] | None, other: set[str]) -> set[str]:

@@ -107,9 +107,7 @@ class GuestServicer(GuestStates):
             request.server_id,
             request.fence,
             PowerState.SHUTDOWN,
-            lambda: driver.power_off(
-                request.server_id, timeout=request.timeout_seconds, graceful=request.timeout_seconds > 0
-            ),
+            lambda: _stop(driver, request),
         )
         return guest_pb2.StopGuestResponse(guest=guest)
 
@@ -143,6 +141,15 @@ class GuestServicer(GuestStates):
         with translated(""):
             states = self._hosts.get(request.host).driver.guests()
         return guest_pb2.ListGuestsResponse(guests=[as_message(state) for state in states])
+
+
+def _stop(driver: Driver, request: guest_pb2.StopGuestRequest) -> GuestState:
+    if request.only_in:
+        state = driver.guest(request.server_id)
+        if spec.power_state(state.power_state) not in request.only_in:
+            return state
+    patience = request.timeout_seconds
+    return driver.power_off(request.server_id, timeout=patience, graceful=patience > 0)
 
 
 def _reboot(driver: Driver, request: guest_pb2.RebootGuestRequest) -> GuestState:

@@ -29,6 +29,7 @@ from protonova.services.conductor.servers.watching import ServerWatching
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.console import ConsoleServicer
 from protonova.services.conductor.service.devices import ServerDeviceServicer
+from protonova.services.conductor.service.following import Following
 from protonova.services.conductor.service.history import History
 from protonova.services.conductor.service.host import HostServicer
 from protonova.services.conductor.service.image import ServerImageServicer
@@ -73,7 +74,7 @@ def assemble(conf: cfg.ConfigOpts, server: Server, cell: Cell) -> Engine:
     servers = ServerServicer(cell, beginnings, history, ServerWatching(cell, server.stopping))
     images = ServerImageServicer(cell, beginnings)
     devices = ServerDeviceServicer(cell, engine, beginnings)
-    hosts = HostServicer(cell, engine, watching, beginnings)
+    hosts = HostServicer(cell, engine, watching, Following(cell, engine, beginnings))
     server.add(server_pb2_grpc.add_ServerServiceServicer_to_server, servers)
     server.add(server_image_pb2_grpc.add_ServerImageServiceServicer_to_server, images)
     server.add(server_device_pb2_grpc.add_ServerDeviceServiceServicer_to_server, devices)

@@ -15,6 +15,8 @@ _TASK_SPELLED = {
 }
 
 IDLE = TaskState.TASK_STATE_UNSPECIFIED
+# Power states of guests that are not off.
+RUNS = frozenset({PowerState.POWER_STATE_RUNNING, PowerState.POWER_STATE_PAUSED})
 
 
 def vm_state_name(state: VmState.ValueType) -> str:

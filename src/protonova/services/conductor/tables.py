@@ -115,6 +115,20 @@ servers = sa.Table(
     sa.Index("ix_servers_created", "deleted_at", "created_at", "id"),
     sa.Index("ix_servers_host", "host", "deleted_at"),
     sa.Index("ix_servers_updated", "updated_at"),
+    # Has all that most other lists are sorted and filtered by, so that a page is chosen without looking at rows.
+    # What filters compare comes late, lest it be taken for lists that another index has in their order.
+    sa.Index(
+        "ix_servers_sorted",
+        "deleted_at",
+        "project_id",
+        "updated_at",
+        "launched_at",
+        "host",
+        "vm_state",
+        "task_state",
+        "power_state",
+        "id",
+    ),
 )
 
 # Which server has which tag. The tags of a server stand in its record as well.

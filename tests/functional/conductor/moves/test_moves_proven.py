@@ -29,6 +29,7 @@ from protonova.services.conductor.operations.moves.evacuate import Evacuate
 from protonova.services.conductor.operations.moves.live import LiveMigration
 from protonova.services.conductor.operations.moves.resize import Resize
 from protonova.services.conductor.operations.moves.revert import RevertResize
+from protonova.services.conductor.operations.soft_delete import SoftDelete
 from protonova.services.conductor.servers.listing import Listing
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.history import History
@@ -53,7 +54,8 @@ UNFINISHED = {
 
 
 class Moved:
-    """Servers, each resized by itself (`kind` resize), or resized already and then confirmed or reverted."""
+    """Servers, each resized by itself (`kind` resize), or resized already and then confirmed, reverted or deleted
+    softly."""
 
     def __init__(self, kind: str, url: str, directory: Path, edges: MovingEdges) -> None:
         self.kind = kind
@@ -68,6 +70,7 @@ class Moved:
             api__target=edges.targets["api"],
             database__connection=url,
             shutdown_timeout=0,
+            reclaim_instance_interval=3600,
             **edges.options,
         )
         self._outside = cells.Outside(self._conf, networks=edges.networks, volumes=edges.volumes)
@@ -96,6 +99,7 @@ class Moved:
                 RevertResize(cell),
                 LiveMigration(cell),
                 Evacuate(cell),
+                SoftDelete(cell),
                 Delete(cell),
             ],
             owner=f"owner-{next(self._numbers)}",
@@ -130,7 +134,11 @@ class Moved:
                 )
             else:
                 self._resized(cell, server, migration_id)
-                (moves.confirm if self.kind == "confirmResize" else moves.revert)(server.id)
+                {
+                    "confirmResize": moves.confirm,
+                    "revertResize": moves.revert,
+                    "soft_delete": Beginnings(cell, engine).delete,
+                }[self.kind](server.id)
         operation_id = engine.list(subject=server.id, limit=1)[0].id
         self._subjects[operation_id] = (server.id, migration_id)
         return operation_id
@@ -139,7 +147,7 @@ class Moved:
         cell: Cell = engine.cell  # type: ignore[attr-defined]
         server_id, _ = self._subjects[operation_id]
         with context.use(context.internal("test")):
-            Beginnings(cell, engine).delete(server_id)
+            Beginnings(cell, engine).delete(server_id, force=True)
         return engine.list(subject=server_id, limit=1)[0].id
 
     def assert_done(self, operation_id: str) -> None:
@@ -147,9 +155,13 @@ class Moved:
             self._assert_away(operation_id, AWAY[self.kind])
         elif self.kind == "resize":
             self._assert_resized(operation_id, MigrationStatus.MIGRATION_STATUS_FINISHED)
-        elif self.kind == "confirmResize":
+        elif self.kind in ("confirmResize", "soft_delete"):
             server_id, migration_id = self._subjects[operation_id]
-            self._assert_at(server_id, "host2", VmState.VM_STATE_ACTIVE, LARGE.id)
+            if self.kind == "soft_delete":
+                self._assert_at(server_id, "host2", VmState.VM_STATE_SOFT_DELETED, LARGE.id, runs=False)
+                assert server_id in self.edges.region.uncharged
+            else:
+                self._assert_at(server_id, "host2", VmState.VM_STATE_ACTIVE, LARGE.id)
             assert self.edges.held(migration_id) == {}
             assert self.edges.fakes.aside(server_id) == []
             self._assert_status(migration_id, MigrationStatus.MIGRATION_STATUS_CONFIRMED)
@@ -282,12 +294,19 @@ class Moved:
         assert self._status(migration_id) in statuses
 
     def _assert_at(
-        self, server_id: str, host: str, vm_state: int, flavor: str, vcpus: int | None = None
+        self,
+        server_id: str,
+        host: str,
+        vm_state: int,
+        flavor: str,
+        vcpus: int | None = None,
+        *,
+        runs: bool = True,
     ) -> None:
         server = self._read(lambda cell, c: cell.servers.get(c, server_id))
         assert (server.host, server.vm_state, server.task_state) == (host, vm_state, 0)
         assert server.flavor.id == flavor
-        assert self.edges.fakes.running(server_id) == [host]
+        assert self.edges.fakes.running(server_id) == ([host] if runs else [])
         assert self.edges.fakes.where(server_id) == [host]
         own = SMALL.vcpus if flavor == SMALL.id else LARGE.vcpus
         assert self.edges.held(server_id) == {host: vcpus or own}
@@ -320,7 +339,7 @@ def _claim(consumer: str, host: str, flavor: Any) -> Any:
     return ConsumerAllocations(consumer_id=consumer, allocations=place(host, flavor).allocations)
 
 
-ALL = ("resize", "confirmResize", "revertResize", *AWAY)
+ALL = ("resize", "confirmResize", "revertResize", "soft_delete", *AWAY)
 kinds = pytest.mark.parametrize("case", ALL, indirect=True)
 
 

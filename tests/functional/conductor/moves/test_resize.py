@@ -9,7 +9,7 @@ from protonova.common.v1.server_pb2 import NetworkRequest, PowerState, Server, T
 from protonova.conductor.v1 import host_pb2, server_pb2
 from protonova.services.runtime import errors
 from tests.functional.conductor.test_create import volume_device
-from tests.functional.conductor.test_power import stop
+from tests.functional.conductor.test_power import events, stop
 from tests.support.conductor import SECONDS, Conductor, as_user, new_build, new_server
 from tests.support.moving import LARGE, Mover, MovingEdges
 
@@ -357,6 +357,71 @@ def test_a_delete_finds_both_hosts(cell: Conductor, mover: Mover, edges: MovingE
     assert edges.networks.ports == {}
     assert edges.volumes.attachment_ids(server.id) == []
     assert mover.migration(migration).status == (CONFIRMED if moment == "resized" else FAILED)
+
+
+SOFTLY = pytest.mark.parametrize("options", [{"reclaim_instance_interval": 3600}])
+
+
+def softly_deleted(server: Server) -> bool:
+    return server.vm_state == VmState.VM_STATE_SOFT_DELETED and not server.task_state
+
+
+@SOFTLY
+def test_a_soft_delete_confirms_first(cell: Conductor, mover: Mover, edges: MovingEdges):
+    server = cell.boot(full(edges, "host1"))
+    migration = mover.resize(server.id)
+    mover.wait(server.id, resized)
+    with as_user(request_id="req-delete"):
+        cell.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server.id))
+    deleted = mover.wait(server.id, softly_deleted)
+    assert (deleted.host, deleted.flavor) == ("host2", LARGE)
+    assert deleted.power_state == PowerState.POWER_STATE_SHUTDOWN
+    assert mover.migration(migration).status == CONFIRMED
+    assert (edges.fakes.where(server.id), edges.fakes.aside(server.id)) == (["host2"], [])
+    assert (edges.held(server.id), edges.held(migration)) == ({"host2": 2}, {})
+    assert edges.usage.settled[server.id, migration] == (LARGE.vcpus, LARGE.memory_mb)
+    assert edges.region.uncharged == {server.id}
+    devices_are_on(edges, deleted, "host2")
+    done = ["compute_confirm_resize", "compute_soft_delete_instance"]
+    assert events(cell, server.id, "req-delete") == ("delete", "", [(each, "Success") for each in done])
+    cell.servers.RestoreServer(server_pb2.RestoreServerRequest(id=server.id))
+    restored = mover.wait(server.id, lambda s: s.vm_state == ACTIVE and not s.task_state)
+    assert (restored.host, restored.flavor) == ("host2", LARGE)
+    assert edges.fakes.running(server.id) == ["host2"]
+
+
+@SOFTLY
+@pytest.mark.parametrize("call", ["discard", "power_off"])
+def test_a_soft_delete_that_fails_leaves_what_it_has_come_to(
+    cell: Conductor, mover: Mover, edges: MovingEdges, call: str
+):
+    """A server that was not confirmed waits as before; one that was is what it was before the resize."""
+    server = cell.boot()
+    migration = mover.resize(server.id)
+    mover.wait(server.id, resized)
+    edges.fakes.fail(call)
+    cell.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server.id))
+    left = mover.wait(server.id, failed)
+    waits = call == "discard"
+    assert left.vm_state == (RESIZED if waits else ACTIVE)
+    assert mover.migration(migration).status == (FINISHED if waits else CONFIRMED)
+    assert edges.fakes.running(server.id) == ["host2"]
+    assert edges.region.uncharged == set()
+    edges.fakes.faults.set()
+    cell.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server.id))
+    mover.wait(server.id, softly_deleted)
+    assert mover.migration(migration).status == CONFIRMED
+
+
+@SOFTLY
+def test_what_is_on_its_way_is_deleted_for_good(cell: Conductor, mover: Mover, edges: MovingEdges):
+    server = cell.boot()
+    edges.fakes.faults.set({"call": "receive", "stage": "begin", "delay": 5.0})
+    mover.resize(server.id)
+    mover.wait(server.id, lambda s: s.task_state == TaskState.TASK_STATE_RESIZE_FINISH)
+    cell.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server.id))
+    cell.wait_gone(server.id)
+    assert edges.fakes.where(server.id) == edges.fakes.aside(server.id) == []
 
 
 def test_guests_of_a_move_are_no_orphans(cell: Conductor, mover: Mover, edges: MovingEdges):

@@ -19,7 +19,7 @@ from protonova.services.compute.virt.driver import (
     PowerState,
     VolumeDisk,
 )
-from protonova.services.compute.virt.libvirt import config_drive
+from protonova.services.compute.virt.libvirt import config_drive, snapshot
 from protonova.services.compute.virt.libvirt.layout import GuestDirectory, Layout, LocalDisk, half_made
 
 
@@ -87,6 +87,25 @@ def test_a_layout_is_read_back_without_secrets(tmp_path: Path) -> None:
     text = (directory.path / "guest.json").read_text()
     assert "s3cret" not in text
     assert json.loads(text)["spec"]["name"] == "instance-00000001"
+
+
+def test_the_copy_of_a_guest_that_boots_from_an_iso_image_is_one(tmp_path: Path) -> None:
+    image = tmp_path / "base"
+    config_drive.write(image, {"a": b"1"})
+    image.chmod(0o444)
+    directory = GuestDirectory(tmp_path, str(uuid.uuid4()))
+    directory.make()
+    spec = GuestSpec(directory.path.name, "instance-00000001", image=ImageSource("i", "iso"))
+    directory.save(Layout(spec, (LocalDisk("root", str(image), "raw", "cdrom"),)))
+    copy = str(uuid.uuid4())
+    with pytest.raises(errors.SnapshotNotFound):
+        snapshot.opened(directory, copy)
+    for _ in range(2):
+        snapshot.take(None, directory, copy, lambda: False)
+    found = snapshot.opened(directory, copy)
+    with found.file as file:
+        assert file.read() == image.read_bytes()
+    assert (found.disk_format, found.size) == ("iso", image.stat().st_size)
 
 
 def test_half_made_guests_are_found_by_their_files(tmp_path: Path) -> None:

@@ -343,7 +343,7 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def power_off(self, server_id: str, timeout: float = 60.0, graceful: bool = True) -> GuestState:
         """Ask the guest to shut down for up to `timeout` seconds, then switch it off. Without `graceful` (or
-        with timeout 0) it is switched off at once."""
+        with timeout 0) it is switched off at once. The saved memory of a suspended guest is thrown away."""
 
     @abc.abstractmethod
     def reboot(

@@ -38,6 +38,10 @@ class PowerStep(Step):
     def call(self, run: Run, guests: GuestServiceStub, server: Server) -> guest_pb2.Guest:
         """Lets the agent do it."""
 
+    def state_after(self, guest: guest_pb2.Guest, action: Action) -> VmState.ValueType | None:
+        """What the server is then; None = as before."""
+        return action.after
+
     def do(self, run: Run) -> Outcome:
         cell = self._cell
 
@@ -49,12 +53,13 @@ class PowerStep(Step):
         with agent.calling(server.host):
             guest = self.call(run, agent.guests_on(cell, host, server.host), server)
         action = self.action(run)
+        after = self.state_after(guest, action)
 
         def apply(connection: Connection) -> None:
             cell.servers.change(
                 connection,
                 run.subject,
-                lambda changed: settle(action, changed, vm_state=action.after, power_state=guest.power_state),
+                lambda changed: settle(action, changed, vm_state=after, power_state=guest.power_state),
             )
 
         return Outcome(apply=apply, host=server.host)

@@ -1,5 +1,6 @@
 """Deletion with a way back: the guest is switched off and the server is out of its owner's sight and quota; what it
 holds stays. `restore` brings it back, `delete` ends it, by its owner's word or after `reclaim_instance_interval`.
+A resize that waits is confirmed first: what its source has kept is not to be restored.
 
 `soft_deleted_at` says since when, and is set if and only if the server is SOFT_DELETED.
 """
@@ -18,11 +19,13 @@ from protonova.services.conductor.actions import RESTORE, SOFT_DELETE, Action
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.operations import agent
 from protonova.services.conductor.operations import build as building
+from protonova.services.conductor.operations.moves import confirm
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
 KEEP_OFF = "keep_off"
 _OFF = PowerState.POWER_STATE_SHUTDOWN
+_STOOD_STILL = (VmState.VM_STATE_PAUSED, VmState.VM_STATE_SUSPENDED)
 
 
 def _switch_off(cell: Cell, run: Run, server: Server) -> PowerState.ValueType:
@@ -75,10 +78,10 @@ class SwitchOff(Step):
         return Outcome(apply=_became(cell, run, seen), host=server.host)
 
     def undo(self, run: Run) -> Outcome | None:
-        """The server is what it was: one that ran runs again. What a paused guest had in memory is lost."""
+        """The server is what it was: one that ran runs again. What one that stood still had in memory is lost."""
         cell = self._cell
         server = cell.db.read(lambda connection: cell.servers.get(connection, run.subject))
-        if server.vm_state not in (VmState.VM_STATE_ACTIVE, VmState.VM_STATE_PAUSED):
+        if server.vm_state not in (VmState.VM_STATE_ACTIVE, *_STOOD_STILL):
             return None
         if server.vm_state == VmState.VM_STATE_ACTIVE:
             with agent.putting_back(server.id):
@@ -185,7 +188,17 @@ class SoftDelete(_Unchanged):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
-        self.steps = [SwitchOff(cell, "compute_soft_delete_instance"), ReturnQuota(cell)]
+        self.steps = [
+            confirm.Discard(cell),
+            confirm.Release(cell),
+            SwitchOff(cell, "compute_soft_delete_instance"),
+            ReturnQuota(cell),
+        ]
+
+    def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
+        super().failed(run, error, connection)
+        if run.payload.get("migration"):
+            confirm.still_waits(run, connection)
 
 
 class Restore(_Unchanged):

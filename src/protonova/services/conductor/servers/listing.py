@@ -90,9 +90,8 @@ class Listing:
         sequence: order.Order,
         size: int,
     ) -> None:
-        statement = self._whole.where(*where).order_by(*order.clauses(sequence)).limit(size)
         add = response.servers.add
-        for number, record, status in self._rows(statement):
+        for number, record, status in self._rows(self._page(self._whole, where, sequence, size)):
             server = add()
             server.MergeFromString(record)
             server.host_status = status
@@ -107,17 +106,23 @@ class Listing:
         size: int,
     ) -> None:
         sorted_by = [column for column, _ in sequence if column.name not in {"id", "name", "project_id"}]
-        statement = (
-            sa.select(servers.c.id, servers.c.name, servers.c.project_id, *sorted_by)
-            .where(*where)
-            .order_by(*order.clauses(sequence))
-            .limit(size)
-        )
+        shown = sa.select(servers.c.id, servers.c.name, servers.c.project_id, *sorted_by)
         add = response.servers.add
-        for server_id, name, project_id, *values in self._rows(statement):
+        for server_id, name, project_id, *values in self._rows(self._page(shown, where, sequence, size)):
             server = add(id=server_id, name=name, project_id=project_id)
             for column, value in zip(sorted_by, values, strict=True):
                 _set(server, column.name, value)
+
+    def _page(
+        self, shown: sa.Select, where: list[ColumnElement[bool]], sequence: order.Order, size: int
+    ) -> sa.Select:
+        """Where all servers have to be sorted, it is their numbers that are, for which an index will do; only those
+        that are on the page are read then."""
+        clauses = order.clauses(sequence)
+        if order.stands_ready(sequence):
+            return shown.where(*where).order_by(*clauses).limit(size)
+        chosen = sa.select(servers.c.number).where(*where).order_by(*clauses).limit(size).subquery("chosen")
+        return shown.join(chosen, chosen.c.number == servers.c.number).order_by(*clauses)
 
     def _rows(self, statement: sa.Select) -> list[Any]:
         try:

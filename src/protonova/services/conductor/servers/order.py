@@ -55,6 +55,11 @@ def clauses(order: Order) -> list[UnaryExpression]:
     return [column.desc() if descending else column.asc() for column, descending in order]
 
 
+def stands_ready(order: Order) -> bool:
+    """Whether an index has servers in this order, at least those of a project."""
+    return order[0][0].name in {"created_at", "name"}
+
+
 def after(order: Order, server: Server) -> ColumnElement[bool]:
     """What comes after a server. The first column's bound is said once more, plainly, for the index's sake."""
     values = columns(server)

@@ -10,15 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from protonova.common.v1.migration_pb2 import MigrationStatus
 from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.conductor.v1.server_pb2 import ServerBuild
 from protonova.services.conductor import actions
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.clock import to_micros
 from protonova.services.conductor.moves import store as moves
-from protonova.services.conductor.moves.status import UNDER_WAY
+from protonova.services.conductor.moves.status import ARRIVED, UNDER_WAY
 from protonova.services.conductor.operations import build as building
-from protonova.services.conductor.operations import create, delete, soft_delete
+from protonova.services.conductor.operations import create, delete
 from protonova.services.conductor.servers import device_names, reclaim
 from protonova.services.conductor.states import IDLE
 from protonova.services.conductor.tables import operation_tables
@@ -71,7 +72,7 @@ class Beginnings:
             self._cell.servers.insert(connection, servers)
             building.keep(connection, list(fresh.values()))
             begun = [
-                self._operation(connection, actions.CREATE, server_id, create.payload(build), ctx)
+                self.operation(connection, actions.CREATE, server_id, create.payload(build), ctx)
                 for server_id, build in fresh.items()
             ]
             self._cell.servers.tell(connection, *servers)
@@ -111,7 +112,7 @@ class Beginnings:
             given = payload(connection, server) if callable(payload) else payload
             if kept is not None:
                 building.keep_for_action(connection, server_id, kept)
-            begun = self._operation(connection, action, server_id, found or given or {}, ctx)
+            begun = self.operation(connection, action, server_id, found or given or {}, ctx)
             self._cell.servers.tell(connection, server)
             return begun
 
@@ -141,8 +142,11 @@ class Beginnings:
 
         def begin(connection: Connection) -> str | None:
             action: actions.Action | None = actions.DELETE
-            # What is on two hosts is not kept there for later, and what is on none cannot be.
-            moving = bool(softly and moves.with_status(connection, server_id, UNDER_WAY))
+            # What is on its way is not kept on two hosts for later, and what is on none cannot be; a move that has
+            # arrived can be confirmed.
+            under_way = moves.with_status(connection, server_id, UNDER_WAY) if softly else []
+            arrived = next((each for each in under_way if each.status in ARRIVED), None)
+            moving = len(under_way) > (1 if arrived else 0)
 
             def alter(server: Server) -> None:
                 nonlocal action
@@ -150,8 +154,8 @@ class Beginnings:
                 if softly and not moving and server.host and server.HasField("launched_at"):
                     action = actions.SOFT_DELETE
                 actions.check(action, server, ctx)
-                under_way = server.task_state in (actions.DELETE.doing, action.doing)
-                if under_way or (softly and server.vm_state == VmState.VM_STATE_SOFT_DELETED):
+                begun = server.task_state in (actions.DELETE.doing, action.doing)
+                if begun or (softly and server.vm_state == VmState.VM_STATE_SOFT_DELETED):
                     action = None
                     return
                 server.task_state = action.doing
@@ -161,7 +165,10 @@ class Beginnings:
             if action is None:
                 return None
             payload = delete.payload(connection, server) if action is actions.DELETE else {}
-            begun = self._operation(connection, action, server_id, payload, ctx, preempt=True)
+            if action is actions.SOFT_DELETE and arrived is not None:
+                moves.set_status(connection, arrived.id, MigrationStatus.MIGRATION_STATUS_CONFIRMING)
+                payload = {"migration": arrived.id}
+            begun = self.operation(connection, action, server_id, payload, ctx, preempt=True)
             self._cell.servers.tell(connection, server)
             return begun
 
@@ -188,7 +195,7 @@ class Beginnings:
             if not due:
                 return None
             payload = delete.payload(connection, server)
-            begun = self._operation(connection, actions.DELETE, server_id, payload, ctx, preempt=True)
+            begun = self.operation(connection, actions.DELETE, server_id, payload, ctx, preempt=True)
             self._cell.servers.tell(connection, server)
             return begun
 
@@ -196,29 +203,6 @@ class Beginnings:
         if operation is not None:
             self._engine.run(operation)
         return operation is not None
-
-    def keep_off(self, server_id: str) -> None:
-        """Begins to switch off the guest of a softly deleted server; of another one nothing is begun."""
-
-        def begin(connection: Connection) -> str | None:
-            softly = False
-
-            def look(server: Server) -> None:
-                nonlocal softly
-                softly = server.vm_state == VmState.VM_STATE_SOFT_DELETED and server.task_state == IDLE
-
-            # Nothing is altered; the row is held, so that the operation gets its place in the server's line.
-            self._cell.servers.write(connection, server_id, look)
-            if not softly:
-                return None
-            return self._engine.create(connection, soft_delete.KEEP_OFF, server_id, {})
-
-        try:
-            operation = self._cell.db.write(begin)
-        except errors.NotFound:
-            return  # it is gone meanwhile
-        if operation is not None:
-            self._engine.run(operation)
 
     def reset_state(self, server_id: str, state: VmState.ValueType) -> None:
         """Says what a server is, at once; whatever is done to it gives way."""
@@ -238,7 +222,7 @@ class Beginnings:
 
             server = self._cell.servers.write(connection, server_id, alter)
             payload = {"launched": server.HasField("launched_at"), "soft_deleted": softly}
-            begun = self._operation(connection, actions.RESET_STATE, server_id, payload, ctx, preempt=True)
+            begun = self.operation(connection, actions.RESET_STATE, server_id, payload, ctx, preempt=True)
             self._cell.servers.tell(connection, server)
             return begun
 
@@ -270,7 +254,7 @@ class Beginnings:
             if all(row.payload.get(name, value) == value for name, value in given.items()):
                 raise _RepeatError(row.id)
 
-    def _operation(
+    def operation(
         self,
         connection: Connection,
         action: actions.Action,
@@ -280,6 +264,7 @@ class Beginnings:
         *,
         preempt: bool = False,
     ) -> str:
+        """Writes the operation of an action in the caller's transaction, as `Engine.create` does."""
         return self._engine.create(
             connection,
             action.operation,

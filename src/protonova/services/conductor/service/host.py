@@ -13,14 +13,14 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.hosts import guests, services
 from protonova.services.conductor.hosts.watching import HostWatching
 from protonova.services.conductor.operations import prefetch
-from protonova.services.conductor.service.begin import Beginnings
+from protonova.services.conductor.service.following import Following
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Engine
 
 
 class HostServicer(host_pb2_grpc.HostServiceServicer):
-    def __init__(self, cell: Cell, engine: Engine, watching: HostWatching, beginnings: Beginnings) -> None:
-        self._beginnings = beginnings
+    def __init__(self, cell: Cell, engine: Engine, watching: HostWatching, following: Following) -> None:
+        self._following = following
         self._cell = cell
         self._engine = engine
         self._watching = watching
@@ -41,7 +41,8 @@ class HostServicer(host_pb2_grpc.HostServiceServicer):
     def ReportGuests(
         self, request: pb.ReportGuestsRequest, context: grpc.ServicerContext
     ) -> pb.ReportGuestsResponse:
-        taken = guests.take_reports(self._cell.db, self._cell.servers, request, self._beginnings.keep_off)
+        following = self._following
+        taken = guests.take_reports(self._cell.db, request, following.follow, following.keep_off)
         return pb.ReportGuestsResponse(unknown_server_ids=taken.unknown, unsettled_server_ids=taken.unsettled)
 
     def ListComputeServices(

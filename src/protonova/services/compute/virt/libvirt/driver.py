@@ -205,6 +205,8 @@ class LibvirtDriver(MovingGuests, Rebuilds, VolumeFiles, HotPlug, Consoles):
                     and power.ask_to_stop(found, server_id, self._watch, timeout, revoked)
                 ):
                     power.stop(found)
+                # What went on from saved memory would not be off.
+                power.drop_saved(found)
             return self._state(found)
 
     def reboot(

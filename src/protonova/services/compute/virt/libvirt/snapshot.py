@@ -3,10 +3,14 @@
 The disk of a guest that is off is read by qemu-img. QEMU itself copies the one of a guest that runs: it mirrors
 what is written meanwhile, until the copy is equal, and then lets go of it at one moment. A job that an agent left
 behind is ended by the next try, which begins anew.
+
+The root disk of a guest that boots from an ISO image is that image, in a drive: its copy is an ISO image again,
+from which a guest boots the same way.
 """
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from . import qemu_img
 from .layout import GuestDirectory, LocalDisk
 
 _FORMAT = "qcow2"
+_ISO = "iso"
 # Between two looks at QEMU's copy (seconds).
 _LOOK = 0.1
 
@@ -33,7 +38,9 @@ def take(found: Any, directory: GuestDirectory, snapshot_id: str, cancelled: Can
     root = _root(directory)
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
-    if found is not None and found.isActive():
+    if root.read_only:
+        shutil.copyfile(root.file, part)
+    elif found is not None and found.isActive():
         _mirrored(found, root, part, cancelled)
     else:
         qemu_img.convert(Path(root.file), root.format, part, _FORMAT)
@@ -43,18 +50,16 @@ def take(found: Any, directory: GuestDirectory, snapshot_id: str, cancelled: Can
 
 def opened(directory: GuestDirectory, snapshot_id: str) -> SnapshotFile:
     path = directory.snapshot(snapshot_id)
-    try:
-        return SnapshotFile(path.open("rb"), _FORMAT, path.stat().st_size)
-    except FileNotFoundError:
-        raise errors.SnapshotNotFound(
-            f"there is no copy {snapshot_id} of guest {directory.path.name}"
-        ) from None
+    if not path.exists():
+        raise errors.SnapshotNotFound(f"there is no copy {snapshot_id} of guest {directory.path.name}")
+    disk_format = _ISO if _root(directory).read_only else _FORMAT
+    return SnapshotFile(path.open("rb"), disk_format, path.stat().st_size)
 
 
 def _root(directory: GuestDirectory) -> LocalDisk:
     layout = directory.load()
     root = next((disk for disk in layout.disks if disk.role == "root"), None) if layout else None
-    if root is None or root.read_only:
+    if root is None:
         raise errors.GuestInWrongState(f"guest {directory.path.name} has no root disk on this host")
     return root
 

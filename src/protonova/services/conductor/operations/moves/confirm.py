@@ -1,4 +1,8 @@
-"""The confirmation of a resize: the source discards what it kept, and its claims are released."""
+"""The confirmation of a resize: the source discards what it kept, and its claims are released.
+
+What is deleted softly while it waits is confirmed first, so these steps stand at the beginning of a soft deletion,
+too. They are about the migration that its payload names, if any.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,9 @@ class Discard(Step):
         super().__init__(timeout=cell.conf.conductor.guest_timeout + cell.conf.service_down_time)
         self._cell = cell
 
+    def needed(self, run: Run) -> bool:
+        return bool(run.payload.get("migration"))
+
     def do(self, run: Run) -> Outcome:
         server, migration = destination.load(self._cell, run)
         if migration.other_cell_id:
@@ -37,6 +44,9 @@ class Release(Step):
     def __init__(self, cell: Cell) -> None:
         super().__init__(timeout=cell.conf.conductor.cleanup_timeout)
         self._cell = cell
+
+    def needed(self, run: Run) -> bool:
+        return bool(run.payload.get("migration"))
 
     def do(self, run: Run) -> Outcome:
         cell = self._cell
@@ -61,8 +71,15 @@ class ConfirmResize(Kind):
 
     def failed(self, run: Run, error: errors.Error, connection: Connection) -> None:
         """It can be confirmed once more."""
-        store.set_status(connection, run.payload["migration"], MigrationStatus.MIGRATION_STATUS_FINISHED)
+        still_waits(run, connection)
         self._cell.servers.change(connection, run.subject, lambda server: faults.set_fault(server, error))
+
+
+def still_waits(run: Run, connection: Connection) -> None:
+    """A migration whose confirmation was not finished can be confirmed once more."""
+    migration = store.get(connection, run.payload["migration"])
+    if migration.status == MigrationStatus.MIGRATION_STATUS_CONFIRMING:
+        store.set_status(connection, migration.id, MigrationStatus.MIGRATION_STATUS_FINISHED)
 
 
 def _confirmed(server: Server) -> None:
