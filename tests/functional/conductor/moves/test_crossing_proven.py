@@ -59,7 +59,7 @@ class Crossed:
         self.edges = edges
         self.name, other = (NEAR, FAR) if kind in self.near else (FAR, NEAR)
         self._url = urls[0]
-        self.other: Conductor = edges.conductor(directory / other, other, urls[1])
+        self.other: Conductor = edges.conductor(directory / other, other, urls[1], service_down_time=3600)
         self._numbers = itertools.count(1)
         self._subjects: dict[str, tuple[str, str]] = {}
         self._conf = config.load(
