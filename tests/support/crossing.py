@@ -19,6 +19,7 @@ from protonova.services.runtime import config, errors
 from protonova.services.runtime.channel import connect
 from tests.support import moving
 from tests.support.conductor import Conductor, node_id
+from tests.support.gates import Gates
 from tests.support.moving import HOSTS, FakeHosts, MovingEdges
 
 FAR_HOSTS = ("far1", "far2")
@@ -33,6 +34,7 @@ class Transfers(transfer_pb2_grpc.TransferServiceServicer):
         self._lock = threading.Lock()
         self._channels: dict[str, Any] = {}
         self.where: dict[str, str] = {}
+        self.gates = Gates()
         # Servers nobody finds any more, which is what api was told.
         self.released: list[str] = []
 
@@ -48,9 +50,12 @@ class Transfers(transfer_pb2_grpc.TransferServiceServicer):
         if channel is None:
             raise errors.Unavailable("The cell does not answer.", reason="CELL_UNAVAILABLE")
         path = f"/protonova.conductor.v1.TransferService/{request.method}"
-        return pb.CarryTransferResponse(response=channel.unary_unary(path)(request.request))
+        response = channel.unary_unary(path)(request.request)
+        self.gates.leave(request.method)
+        return pb.CarryTransferResponse(response=response)
 
     def SwitchServerCell(self, request, context):
+        self.gates.enter("SwitchServerCell")
         if request.server_id in self.released:
             raise errors.NotFound("It is deleted.", reason="SERVER_NOT_FOUND")
         with self._lock:
@@ -58,6 +63,7 @@ class Transfers(transfer_pb2_grpc.TransferServiceServicer):
             if there not in (request.from_cell_id, request.to_cell_id):
                 raise errors.FailedPrecondition("It is elsewhere.", reason="SERVER_IN_OTHER_CELL")
             self.where[request.server_id] = request.to_cell_id
+        self.gates.leave("SwitchServerCell")
         return pb.SwitchServerCellResponse()
 
 
@@ -92,11 +98,11 @@ class CrossingEdges(MovingEdges):
     def far_target(self) -> str:
         return self._far_agent.address
 
-    def conductor(self, directory: Path, name: str, **overrides: Any) -> Conductor:
-        """A cell that is reached by the other."""
+    def conductor(self, directory: Path, name: str, url: str = "", **overrides: Any) -> Conductor:
+        """A cell that is reached by the other; without a URL its database is a file of its directory."""
         directory.mkdir(exist_ok=True)
         options = {**self.options, "cell__name": name, "shutdown_timeout": 1, **overrides}
-        conductor = Conductor(directory, self, **options)
+        conductor = Conductor(directory, self, url, **options)
         self.transfers.lead_to(self.ids[name], conductor.server.address)
         if name == NEAR:
             conductor.report(*HOSTS, host_ip="192.0.2.1")

@@ -32,6 +32,8 @@ _PATIENCE = 5.0
 # Threads that work for somebody; what they are called by the runtime and the agent.
 _WORKING = ("rpc", "stream", "operations-", "guest-", "receive-", "migrate-", "snapshot")
 _BESIDE = ("operations-keeper", "operations-clock", "guest-sync")
+# What an agent does beside requests, to put right what was done while it was away.
+_TIDYING = ("destroy", "discard", "take_back", "CompleteEvacuation")
 
 
 class Died(SystemExit):
@@ -53,12 +55,14 @@ class Life:
         self.server: Server | None = None
         self.points: list[str] = []
         self._last: int | None = None
+        self._since: threading.Event | None = None
         self._lock = threading.Lock()
 
-    def arm(self, last: int) -> None:
-        """Points are counted from now on; the one with this number, from 0, is the last."""
+    def arm(self, last: int, since: threading.Event | None = None) -> None:
+        """Points are counted from now on, or `since` something has happened; the one with this number, from 0, is
+        the last."""
         with self._lock:
-            self.points, self._last = [], last
+            self.points, self._last, self._since = [], last, since
 
     def disarm(self) -> None:
         with self._lock:
@@ -68,10 +72,12 @@ class Life:
         """Goes on, or does not."""
         if self.died.is_set():
             self._end()
-        if not _working():
+        if not (_working() or _tidying(point)):
             return
         with self._lock:
             if self._last is None or self.died.is_set():
+                return
+            if self._since is not None and not self._since.is_set():
                 return
             self.points.append(point)
             if len(self.points) - 1 != self._last:
@@ -108,10 +114,16 @@ def _working() -> bool:
     return name.startswith(_WORKING) and not name.startswith(_BESIDE)
 
 
+def _tidying(point: str) -> bool:
+    return threading.current_thread().name == "guest-sync" and any(word in point for word in _TIDYING)
+
+
 class Lives:
     """Makes the services of a region mortal, for as long as it is entered."""
 
     def __init__(self) -> None:
+        # Set when a driver has failed by its fault plan.
+        self.failed = threading.Event()
         self._by_conf: dict[int, Life] = {}
         self._kept: list[Any] = []
         self._undo = contextlib.ExitStack()
@@ -195,18 +207,21 @@ class _Journal(journal.Journal):
 class _Plan:
     """A fault plan that is passed at each stage of what a fake driver does."""
 
-    def __init__(self, life: Life, plan: Any) -> None:
-        self._life, self._plan = life, plan
+    def __init__(self, lives: Lives, life: Life, plan: Any) -> None:
+        self._lives, self._life, self._plan = lives, life, plan
 
     def at(self, host: str, call: str, stage: str, *guest: str) -> Any:
         self._life.at(f"in {call}, {stage}")
-        return self._plan.at(host, call, stage, *guest)
+        verdict = self._plan.at(host, call, stage, *guest)
+        if verdict.error is not None:
+            self._lives.failed.set()
+        return verdict
 
 
 def _load(lives: Lives, load: Callable[..., Any], name: str, conf: Any, **options: Any) -> Any:
     driver = load(name, conf, **options)
     if life := lives.of(conf):
-        driver.faults = _Plan(life, driver.faults)
+        driver.faults = _Plan(lives, life, driver.faults)
     return driver
 
 

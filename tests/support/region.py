@@ -7,6 +7,7 @@ import threading
 from protonova.api.v1 import cell_pb2, cell_pb2_grpc, server_pb2, server_pb2_grpc
 from protonova.placement.v1 import allocation_pb2, allocation_pb2_grpc
 from protonova.services.runtime import errors
+from tests.support.gates import Gates
 
 
 class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
@@ -57,6 +58,7 @@ class Region(server_pb2_grpc.ServerServiceServicer):
         self.released: list[str] = []
         # Those that count for nothing.
         self.uncharged: set[str] = set()
+        self.gates = Gates()
         self.errors: list[errors.Error] = []
 
     def ChargeServerQuota(self, request, context):
@@ -72,6 +74,7 @@ class Region(server_pb2_grpc.ServerServiceServicer):
         return server_pb2.ReturnServerQuotaResponse()
 
     def ReleaseServers(self, request, context):
+        self.gates.enter("ReleaseServers")
         if self.errors:
             raise self.errors.pop(0)
         self.released.extend(request.server_ids)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from werkzeug.test import TestResponse
 
-from protonova.common.v1 import operation_pb2, operation_pb2_grpc
+from protonova.common.v1 import operation_pb2, operation_pb2_grpc, upkeep_pb2, upkeep_pb2_grpc
 from protonova.compute.v1 import guest_pb2, guest_pb2_grpc
 from protonova.services.runtime import errors
 from protonova.services.runtime.channel import connect
-from tests.support.server_model import ADMIN, LARGE, SMALL, Flavor, Server
+from tests.support.server_model import ADMIN, LARGE, SMALL, VAST, Flavor, Server
 from tests.support.whole import HOSTS, PATIENCE, Account, Whole
 
 VOLUMES, SHARES = "/volume/v3", "/share/v2"
@@ -27,7 +28,7 @@ class Site:
 
     def __init__(self, whole: Whole) -> None:
         self.whole, self.admin, self.user = whole, whole.admin, whole.user
-        for flavor in (SMALL, LARGE):
+        for flavor in (SMALL, LARGE, VAST):
             body = {
                 "id": flavor.name,
                 "name": flavor.name,
@@ -48,8 +49,8 @@ class Site:
         subnet = {"network_id": self.network, "ip_version": 4, "cidr": "10.77.0.0/16"}
         self.admin.beside("POST", "/network/v2.0/subnets", {"subnet": subnet})
         self.volumes: list[str] = []
-        # The one that was attached last.
-        self.chosen = ""
+        # The one that was attached last, and the one that another is moved to.
+        self.chosen = self.newcomer = ""
         self._share = ""
         self._channel = connect(whole.conf(), whole.targets["conductor"])
         self._operations = operation_pb2_grpc.OperationServiceStub(self._channel)
@@ -76,6 +77,24 @@ class Site:
         wait(lambda: self.show(server)["status"] != "BUILD" and self.idle(server), "a server")
         return server
 
+    def boot_together(self, name: str, number: int) -> list[str]:
+        """The ids of servers that were asked for at once, by the order of their names."""
+        more = {"min_count": number, "return_reservation_id": True}
+        answer = self.create(name, **more)
+        assert answer.status_code == 202, answer.text
+        made = self.reserved(answer)
+        for server in made:
+            wait(
+                lambda server=server: self.show(server)["status"] != "BUILD" and self.idle(server), "a server"
+            )
+        return made
+
+    def reserved(self, answer: TestResponse) -> list[str]:
+        """The ids of servers, by the order of their names, from the answer to whoever asked for them."""
+        path = f"/servers/detail?all_tenants=1&reservation_id={answer.json['reservation_id']}"
+        found = self.admin.get(path)["servers"]
+        return [one["id"] for one in sorted(found, key=lambda one: one["name"])]
+
     def ask(self, server_id: str, server: Server, action: str, who: str) -> TestResponse:
         """One request; what it brings that the caller chooses is noted in the model by the caller."""
         account = self.who(who)
@@ -96,6 +115,14 @@ class Site:
             )
         if action == "detach volume":
             return account.call("DELETE", f"{path}/os-volume_attachments/{min(server.volumes)}")
+        if action == "swap volume":
+            return self._swap(path, min(server.volumes), account)
+        if action == "update volume":
+            volume = min(server.volumes)
+            body = {"volumeId": volume, "delete_on_termination": volume not in server.doomed}
+            return account.call("PUT", f"{path}/os-volume_attachments/{volume}", {"volumeAttachment": body})
+        if action == "evacuate":
+            return self._evacuate(server_id, server.host, account)
         if action == "attach interface":
             body = {"interfaceAttachment": {"net_id": self.network}}
             return account.call("POST", f"{path}/os-interface", body)
@@ -122,6 +149,8 @@ class Site:
             "rebuild": {"rebuild": {"imageRef": self.image}},
             "change password": {"changePassword": {"adminPass": "x"}},
             "create image": {"createImage": {"name": "snapshot"}},
+            "create backup": {"createBackup": {"name": "backup", "backup_type": "daily", "rotation": 1}},
+            "evacuate": {"evacuate": {}},
             "shelve": {"shelve": None},
             "offload": {"shelveOffload": None},
             "unshelve": {"unshelve": None},
@@ -140,13 +169,32 @@ class Site:
 
     def volume(self) -> str:
         """The one that is free, or a new one."""
-        path = f"{VOLUMES}/{self.user.project_id}/volumes"
         for known in self.volumes:
-            if self.user.beside("GET", f"{path}/{known}")["volume"]["status"] == "available":
+            if self.user.beside("GET", f"{self._volumes}/{known}")["volume"]["status"] == "available":
                 return known
-        made: str = self.user.beside("POST", path, {"volume": {"size": 1}})["volume"]["id"]
-        wait(lambda: self.user.beside("GET", f"{path}/{made}")["volume"]["status"] == "available", "a volume")
-        self.volumes.insert(0, made)
+        self.volumes.insert(0, self._new_volume())
+        return self.volumes[0]
+
+    def forget(self, volumes: Collection[str]) -> None:
+        """They went with their server."""
+        self.volumes = [known for known in self.volumes if known not in volumes]
+
+    def stay(self, volume: str) -> None:
+        """What a volume was to be moved to is not needed: the move was refused."""
+        self._moving(volume, "none")
+        self.admin.beside("DELETE", f"{VOLUMES}/{self.admin.project_id}/volumes/{self.newcomer}")
+        self.newcomer = ""
+
+    @property
+    def _volumes(self) -> str:
+        return f"{VOLUMES}/{self.user.project_id}/volumes"
+
+    def _new_volume(self) -> str:
+        made: str = self.user.beside("POST", self._volumes, {"volume": {"size": 1}})["volume"]["id"]
+        wait(
+            lambda: self.user.beside("GET", f"{self._volumes}/{made}")["volume"]["status"] == "available",
+            "a volume",
+        )
         return made
 
     def share(self) -> str:
@@ -155,6 +203,49 @@ class Site:
             path, body = f"{SHARES}/shares", {"share": {"size": 1}}
             self._share = self.user.beside("POST", path, body, headers=SHARES_VERSION)["share"]["id"]
         return self._share
+
+    def _swap(self, path: str, volume: str, account: Account) -> TestResponse:
+        """As the volume service does when it moves a volume that is in use; it begins once."""
+        if self.newcomer not in self.all_volumes():
+            self.newcomer = self._new_volume()
+            self._moving(volume, "migrating")
+            self._moving(self.newcomer, f"target:{volume}")
+        body = {"volumeAttachment": {"volumeId": self.newcomer}}
+        return account.call("PUT", f"{path}/os-volume_attachments/{volume}", body)
+
+    def _moving(self, volume: str, status: str) -> None:
+        path = f"{VOLUMES}/{self.admin.project_id}/volumes/{volume}/action"
+        self.admin.beside("POST", path, {"os-reset_status": {"migration_status": status}})
+
+    def _evacuate(self, server_id: str, host: str, account: Account) -> TestResponse:
+        """From a host that is said to be dead, and comes back when it is done."""
+        if host:
+            answer = patiently(lambda: self._say_of(host, forced_down=True))
+            assert answer.status_code == 200, answer.text
+        answer = account.call("POST", f"/servers/{server_id}/action", self._body("evacuate"))
+        if host:
+            wait(lambda: self.idle(server_id), "end of an evacuation")
+            self._look_around()
+            # While something of the server is left there, the host cannot be said to be up.
+            path = f"/os-migrations?instance_uuid={server_id}"
+            wait(
+                lambda: all(one["status"] != "done" for one in self.admin.get(path)["migrations"]),
+                "end of what an evacuation left",
+            )
+            said = patiently(lambda: self._say_of(host, forced_down=False))
+            assert said.status_code == 200, said.text
+        return answer
+
+    def _look_around(self) -> None:
+        """The agent does, on all its hosts; one that is dead does it when it begins anew."""
+        with connect(self.whole.conf(), self.whole.targets["compute"]) as channel:
+            stub = upkeep_pb2_grpc.UpkeepServiceStub(channel)
+            with contextlib.suppress(errors.Unavailable, errors.Cancelled):
+                stub.RunUpkeep(upkeep_pb2.RunUpkeepRequest(name="power-states"))
+
+    def _say_of(self, host: str, **facts: Any) -> TestResponse:
+        (service,) = self.admin.get(f"/os-services?host={host}")["services"]
+        return self.admin.call("PUT", f"/os-services/{service['id']}", facts)
 
     # ---- seeing --------------------------------------------------------------------------------------------
 
@@ -222,6 +313,10 @@ class Site:
             len(self.admin.beside("GET", rules, headers=SHARES_VERSION)["access_list"]),
         )
 
+    def all_volumes(self) -> set[str]:
+        path = f"{VOLUMES}/{self.admin.project_id}/volumes?all_tenants=1"
+        return {one["id"] for one in self.admin.beside("GET", path)["volumes"]}
+
     def guests(self) -> Counter[tuple[str, str]]:
         """Every guest there is, with its host; what is set aside does not count."""
         with connect(self.whole.conf(), self.whole.targets["compute"]) as channel:
@@ -233,7 +328,7 @@ class Site:
             )
 
     def members(self, group: str) -> set[str]:
-        return set(self.user.get(f"/os-server-groups/{group}")["server_group"]["members"])
+        return set(self.user.get(f"/os-server-groups/{group}")["server_group"]["members"]) if group else set()
 
     def images(self) -> Counter[str]:
         """Names of the images that can be used; of others also their status."""
@@ -254,6 +349,15 @@ def wait(over: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         assert time.monotonic() < ends, f"no {what}"
         time.sleep(0.005)
     return found
+
+
+def patiently(ask: Callable[[], TestResponse]) -> TestResponse:
+    """Asks again while the answer is that somebody did not answer."""
+    ends = time.monotonic() + PATIENCE
+    while (answer := ask()).status_code in (502, 503, 504):
+        assert time.monotonic() < ends, answer.text
+        time.sleep(0.01)
+    return answer
 
 
 def _note(server: Server) -> str:

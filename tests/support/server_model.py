@@ -42,6 +42,8 @@ class Flavor:
 
 
 SMALL, LARGE = Flavor("small", 1, 64, 1), Flavor("large", 2, 128, 1)
+# More than any host has.
+VAST = Flavor("vast", 1, 64, 100_000)
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Server:
     lock: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     volumes: set[str] = field(default_factory=set)
+    # Those of them that are deleted with it.
+    doomed: set[str] = field(default_factory=set)
     ports: set[str] = field(default_factory=set)
     shares: set[str] = field(default_factory=set)
     before: Before | None = None
@@ -146,9 +150,16 @@ def unshelved(server: Server) -> None:
     server.status, server.power = "ACTIVE", RUNNING
 
 
+def evacuated(server: Server) -> None:
+    """Stopped, since 2.95."""
+    elsewhere(server)
+    server.status, server.power = "SHUTOFF", SHUTDOWN
+
+
 def gone(server: Server) -> None:
     server.status, server.host, server.before = "DELETED", "", None
-    server.volumes, server.ports, server.shares = set(), set(), set()
+    server.volumes, server.doomed = set(), set()
+    server.ports, server.shares = set(), set()
 
 
 def deleted(server: Server) -> None:
@@ -158,6 +169,17 @@ def deleted(server: Server) -> None:
         gone(server)
     elif server.status != "SOFT_DELETED":
         server.status, server.power = "SOFT_DELETED", SHUTDOWN
+
+
+def detached(server: Server) -> None:
+    volume = min(server.volumes)
+    server.volumes.remove(volume)
+    server.doomed.discard(volume)
+
+
+def doomed(server: Server) -> None:
+    """One that was not to be deleted with the server is, and the other way round."""
+    server.doomed ^= {min(server.volumes)}
 
 
 def relocked(who: str) -> Callable[[Server], None]:
@@ -199,6 +221,7 @@ RULES: dict[str, Rule] = {
     "rebuild": Rule({"ACTIVE", "SHUTOFF", "ERROR"}, rebuilt),
     "change password": Rule(ACTIVE, unchanged),
     "create image": Rule(STEADY, unchanged, in_spite_of_a_lock=True),
+    "create backup": Rule(STEADY, unchanged, in_spite_of_a_lock=True),
     "shelve": Rule(STEADY, becomes("SHELVED", SHUTDOWN)),
     "offload": Rule({"SHELVED"}, offloaded, admin_only=True),
     "unshelve": Rule({"SHELVED", "SHELVED_OFFLOADED"}, unshelved),
@@ -208,11 +231,17 @@ RULES: dict[str, Rule] = {
     "confirm": Rule({"VERIFY_RESIZE"}, confirmed, code=204),
     "revert": Rule({"VERIFY_RESIZE"}, reverted),
     "migrate live": Rule({"ACTIVE", "PAUSED"}, elsewhere, admin_only=True),
+    "evacuate": Rule(
+        {"ACTIVE", "SHUTOFF", "ERROR"}, evacuated, code=200, admin_only=True, in_spite_of_a_lock=True
+    ),
     "delete": Rule(ANY_STATUS, deleted, code=204),
     "restore": Rule({"SOFT_DELETED"}, becomes("ACTIVE", RUNNING)),
     "force delete": Rule(ANY_STATUS, gone),
     "attach volume": Rule(WITH_VOLUMES, unchanged),
-    "detach volume": Rule(WITH_VOLUMES, unchanged),
+    "detach volume": Rule(WITH_VOLUMES, detached),
+    # What goes on after a swap has the name of what was there.
+    "swap volume": Rule({"ACTIVE", "PAUSED", "VERIFY_RESIZE"}, unchanged, admin_only=True),
+    "update volume": Rule(ANY_STATUS, doomed),
     "attach interface": Rule({"ACTIVE", "PAUSED", "SHUTOFF"}, unchanged, code=200),
     "detach interface": Rule({"ACTIVE", "PAUSED", "SHUTOFF"}, unchanged),
     "attach share": Rule({"SHUTOFF"}, unchanged, code=201, in_spite_of_a_lock=True),
@@ -249,7 +278,7 @@ def sensible(server: Server, action: str) -> bool:
         return server.flavor == SMALL
     if action == "resize back":
         return server.flavor == LARGE
-    if action == "detach volume":
+    if action in ("detach volume", "swap volume", "update volume"):
         return bool(server.volumes)
     if action == "detach interface":
         return bool(server.ports)

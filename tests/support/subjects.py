@@ -14,69 +14,24 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from tests.support import server_model as model
-from tests.support.region_site import Site, claimed, wait
+from tests.support.region_site import Site, claimed, patiently, wait
 from tests.support.server_model import ADMIN, Server
+from tests.support.several import Several
+from tests.support.subject_kinds import (
+    BACK,
+    CREATE_IN_GROUP,
+    CREATE_SEVERAL,
+    CREATE_TOO_LARGE,
+    CREATIONS,
+    DELETE_RESIZED,
+    IMAGES,
+    KINDS,
+    MOST,
+    SHELVED_AS,
+    Failure,
+)
 
 SECONDS = 30.0
-CREATE, CREATE_IN_GROUP = "create", "create in a group"
-DELETE_RESIZED = "delete a resized one"
-# By kind: what is done before, so that it is allowed.
-KINDS: dict[str, list[str]] = {
-    CREATE: [],
-    CREATE_IN_GROUP: [],
-    "stop": [],
-    "start": ["stop"],
-    "reboot hard": [],
-    "pause": [],
-    "unpause": ["pause"],
-    "suspend": [],
-    "resume": ["suspend"],
-    "rescue": [],
-    "unrescue": ["rescue"],
-    "rebuild": [],
-    "change password": [],
-    "create image": [],
-    "shelve": [],
-    "offload": ["shelve"],
-    "unshelve": ["shelve", "offload"],
-    "resize": [],
-    "confirm": ["resize"],
-    "revert": ["resize"],
-    "migrate": [],
-    "migrate live": [],
-    "attach volume": [],
-    "detach volume": ["attach volume"],
-    "attach interface": [],
-    "detach interface": ["attach interface"],
-    "attach share": ["stop"],
-    "detach share": ["stop", "attach share"],
-    "lock": [],
-    "set metadata": [],
-    "reset to error": [],
-    "delete": [],
-    DELETE_RESIZED: ["resize"],
-    "restore": ["delete"],
-    "force delete": ["attach volume", "attach interface"],
-}
-# What brings a server back to where most begin.
-BACK = {
-    "SHUTOFF": "start",
-    "PAUSED": "unpause",
-    "SUSPENDED": "resume",
-    "RESCUE": "unrescue",
-    "SHELVED": "unshelve",
-    "SHELVED_OFFLOADED": "unshelve",
-    "VERIFY_RESIZE": "revert",
-    "SOFT_DELETED": "restore",
-    "ERROR": "reboot hard",
-}
-
-# Images that are more, or fewer, afterwards.
-IMAGES = {
-    "create image": Counter({"snapshot": 1}),
-    "shelve": Counter({"subject-shelved": 1}),
-    "unshelve": Counter({"subject-shelved": -1}),
-}
 
 
 @dataclass
@@ -102,13 +57,17 @@ class Subject:
         self.grouped = False
         # As it was, and as it is to be.
         self.possible: list[World] = []
+        self.several: Several | None = None
 
     def prepare(self, kind: str) -> None:
         """Nothing dies meanwhile."""
-        if kind in (CREATE, CREATE_IN_GROUP):
+        if kind in CREATIONS:
             self._remove()
             return
-        if self.server is not None and self.server.flavor != model.SMALL:
+        if self.several is not None or (
+            self.server is not None
+            and (self.server.flavor != model.SMALL or (self.server.status, self.server.host) == ("ERROR", ""))
+        ):
             self._remove()
         if self.server is None:
             self.id, self.grouped = self.site.boot("subject"), False
@@ -127,13 +86,29 @@ class Subject:
         for action in KINDS[kind]:
             self._do(action)
 
-    def act(self, kind: str) -> None:
-        """As a user who asks again when there was no answer; returns when nothing is under way."""
-        if kind in (CREATE, CREATE_IN_GROUP):
-            self._create(kind == CREATE_IN_GROUP)
+    def act(self, kind: str, failure: Failure | None = None) -> None:
+        """As a user who asks again when there was no answer; returns when nothing is under way. With a `failure`
+        it is known to fail."""
+        if kind == CREATE_SEVERAL:
+            self.several = Several(self.site)
+            self.several.create()
+            if failure is not None:
+                self.several.expect(failure.then)
+            return
+        if kind in CREATIONS:
+            self._create(kind)
+            if failure is not None:
+                (made,) = self.possible
+                assert made.server is not None
+                failure.then(made.server)
             return
         assert self.server is not None
         before, after = copy.deepcopy(self.server), copy.deepcopy(self.server)
+        if failure is not None:
+            self._insist(kind, None)
+            failure.then(after)
+            self.possible = [World(after, self.images)]
+            return
         action = "delete" if kind == DELETE_RESIZED else kind
         model.accept(after, action, ADMIN)
         self._note(after, action, self._insist(action, model.RULES[action].code))
@@ -146,22 +121,28 @@ class Subject:
     def check(self, story: Callable[[], str]) -> None:
         """One of the possible worlds comes true, and stays."""
         ends = time.monotonic() + SECONDS
-        while differences := self._differences():
+        found = self._differences if self.several is None else self.several.differences
+        while differences := found():
             assert time.monotonic() < ends, f"{story()}: {differences}"
             time.sleep(0.01)
 
     def end(self) -> None:
         self._remove()
+        assert self.site.user.call("DELETE", f"/os-server-groups/{self.group}").status_code == 204
         self.possible = [World(None, self.images)]
+        self.group = ""
         self.check(lambda: "the end")
 
     # ---- inside
 
-    def _create(self, in_group: bool) -> None:
+    def _create(self, kind: str) -> None:
+        in_group, flavor = kind == CREATE_IN_GROUP, model.SMALL
+        if kind == CREATE_TOO_LARGE:
+            flavor = model.VAST
         key = {"Idempotency-Key": str(uuid.uuid4())}
         body = {
             "name": "subject",
-            "flavorRef": model.SMALL.name,
+            "flavorRef": flavor.name,
             "imageRef": self.site.image,
             "networks": [{"uuid": self.site.network}],
         }
@@ -169,11 +150,11 @@ class Subject:
         if in_group:
             request["os:scheduler_hints"] = {"group": self.group}
         self.grouped = in_group
-        answer = _patiently(lambda: self.site.user.call("POST", "/servers", request, headers=key))
+        answer = patiently(lambda: self.site.user.call("POST", "/servers", request, headers=key))
         assert answer.status_code == 202, answer.text
         self.id = answer.json["server"]["id"]
         wait(lambda: self.site.show(self.id)["status"] != "BUILD" and self.site.idle(self.id), "a server")
-        made = Server("subject", "")
+        made = Server("subject", "", flavor=flavor)
         made.hosts = model.HOSTS
         made.ports = {"any"}
         self.possible = [World(made, self.images)]
@@ -185,10 +166,17 @@ class Subject:
         after = copy.deepcopy(self.server)
         model.accept(after, action, ADMIN)
         self._note(after, action, answer)
-        self.possible = [World(after, self._images_after(action))]
+        images = self._images_after(action)
+        if after.status == "DELETED":
+            # What a shelved server is kept as goes with it.
+            images.pop(SHELVED_AS, None)
+        self.possible = [World(after, images)]
         self.check(lambda: action)
 
     def _remove(self) -> None:
+        if self.several is not None:
+            self.several.remove()
+            self.several = None
         if self.server is not None:
             self._do("force delete")
         for image in self.site.admin.beside("GET", "/image/v2/images?limit=1000")["images"]:
@@ -199,10 +187,11 @@ class Subject:
     def _images_after(self, action: str) -> Counter[str]:
         after = Counter(self.images)
         after.update(IMAGES.get(action, {}))
-        return +after
+        return +Counter({name: min(number, MOST.get(name, number)) for name, number in after.items()})
 
-    def _insist(self, kind: str, code: int) -> TestResponse:
-        """Whoever asks again, or for whom it is asked again, may hear that it has been done, or is being done."""
+    def _insist(self, kind: str, code: int | None) -> TestResponse:
+        """Whoever asks again, or for whom it is asked again, may hear that it has been done, or is being done. None
+        = that it failed."""
         assert self.server is not None
         server, lives = self.server, self.site.whole.begun
         answers: list[int] = []
@@ -212,7 +201,9 @@ class Subject:
             answers.append(answer.status_code)
             return answer
 
-        answer = _patiently(ask)
+        answer = patiently(ask)
+        if code is None:
+            return answer
         fine = {code, *({400, 404, 409} if len(answers) > 1 or self.site.whole.begun > lives else ())}
         assert answer.status_code in fine, (kind, answers, answer.text)
         return answer
@@ -223,8 +214,6 @@ class Subject:
             server.ports.add(found["port_id"] if found else "any")
         elif action == "detach interface":
             server.ports.remove(min(server.ports))
-        elif action == "detach volume":
-            server.volumes.remove(min(server.volumes))
         elif action == "attach volume":
             server.volumes.add(self.site.chosen)
         elif action == "attach share":
@@ -242,6 +231,7 @@ class Subject:
             differences = self._from(world, shown)
             if not differences:
                 gone = world.server is None or world.server.status == "DELETED"
+                self.site.forget(self._doomed(world))
                 self.server, self.images = None if gone else world.server, world.images
                 if self.server is not None:
                     self._adopt(self.server, shown)
@@ -250,6 +240,11 @@ class Subject:
                 return []
             found.append("; ".join(differences))
         return found
+
+    def _doomed(self, world: World) -> set[str]:
+        """The volumes that went with the server, if it went."""
+        gone = world.server is None or world.server.status == "DELETED"
+        return self.server.doomed if gone and self.server is not None else set()
 
     def _adopt(self, server: Server, shown: dict[str, Any]) -> None:
         server.host, server.hosts = shown["OS-EXT-SRV-ATTR:host"] or "", set()
@@ -277,9 +272,12 @@ class Subject:
                 "flavor": (shown["flavor"]["original_name"], wanted.flavor.name),
                 "locked": (shown["locked"], bool(wanted.lock)),
                 "metadata": (shown["metadata"], wanted.metadata),
-                "volumes": (
-                    {one["id"] for one in shown["os-extended-volumes:volumes_attached"]},
-                    wanted.volumes,
+                "volumes attached": (
+                    {
+                        (one["id"], one["delete_on_termination"])
+                        for one in shown["os-extended-volumes:volumes_attached"]
+                    },
+                    {(volume, volume in wanted.doomed) for volume in wanted.volumes},
                 ),
                 "shares": (site.shares(self.id), wanted.shares),
             }
@@ -299,6 +297,7 @@ class Subject:
                 site.share_keepers(),
                 (len(wanted.shares), len(wanted.shares)) if wanted else (0, 0),
             ),
+            "volumes": (site.all_volumes(), set(site.volumes) - self._doomed(world)),
             "images": (site.images(), world.images),
             "members": (site.members(self.group), {self.id} if wanted and self.grouped else set()),
             "left on hosts": (
@@ -308,11 +307,3 @@ class Subject:
             "guests": (site.guests(), Counter({(self.id, wanted.host): 1} if wanted and wanted.host else {})),
         }
         return [f"{name}: {is_}, not {should}" for name, (is_, should) in facts.items() if is_ != should]
-
-
-def _patiently(ask: Any) -> TestResponse:
-    ends = time.monotonic() + SECONDS
-    while (answer := ask()).status_code in (502, 503, 504):
-        assert time.monotonic() < ends, answer.text
-        time.sleep(0.01)
-    return answer

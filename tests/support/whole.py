@@ -124,6 +124,7 @@ class Whole:
         self.directory = directory
         self.companions = Companions(directory / "companions")
         self._options = options
+        self._faults = directory / "faults.json"
         self._file = self._accounts()
         self._open = ExitStack()
         base = self._open.enter_context(ports(len(SERVICES)))
@@ -167,7 +168,7 @@ class Whole:
         return config.load(files=[str(self._file)], **options)
 
     def _accounts(self) -> Path:
-        """The options whose names only the library knows that reads them."""
+        """The options whose names only who reads them knows."""
         url = f"{self.companions.url}/identity/v3"
         account = {
             "auth_url": url,
@@ -179,6 +180,7 @@ class Whole:
         }
         sections = {
             "service_auth": account,
+            "fake": {"faults": str(self._faults)},
             "keystone_authtoken": {"auth_type": "password", "www_authenticate_uri": url, **account},
         }
         file = self.directory / "accounts.conf"
@@ -200,6 +202,13 @@ class Whole:
         """After its death."""
         self.life[name].bury()
         self.start(name)
+
+    def disturb(self, *rules: dict[str, Any]) -> None:
+        """What goes wrong in hypervisors from now on, in whichever life of their agent; nothing without rules."""
+        self.lives.failed.clear()
+        written = self._faults.with_suffix(".new")
+        written.write_bytes(orjson.dumps({"rules": rules}))
+        written.replace(self._faults)
 
     def left_on_hosts(self) -> Counter[tuple[str, str]]:
         """What hosts keep beside guests, and where: what is set aside for a move, guests on their way, and copies

@@ -248,6 +248,45 @@ def test_other_actions(companions: Companions, admin: Connection, volumes: Volum
     assert volumes.act(ident, **{"os-nothing": {}}).status_code == 400
 
 
+def test_the_end_of_a_migration(companions: Companions, admin: Connection, volumes: Volumes) -> None:
+    files, theirs = companions.state / "volumes", Volumes(admin)
+    ident = volumes.make()
+    for content in (b"first", b"second"):
+        new = volumes.make(size=2)
+        (files / f"volume-{new}").write_bytes(content)
+        held = volumes.attach(new, connector={"host": "h"}).json()["attachment"]
+        done = {"os-migrate_volume_completion": {"new_volume": new, "error": False}}
+        assert volumes.act(ident, **done).status_code == 403
+        assert theirs.act(ident, **done).status_code == 400
+        _says(theirs, ident, "migrating")
+        assert theirs.act(ident, **done).status_code == 400
+        _says(theirs, new, f"target:{ident}")
+        assert theirs.act(ident, **done).json() == {"save_volume_id": ident}
+        assert volumes.call("GET", f"/volumes/{new}").status_code == 404
+        assert (files / f"volume-{ident}").read_bytes() == content
+        kept = volumes.call("GET", f"/attachments/{held['id']}").json()["attachment"]
+        # A guest that has the file open, or in its definition, finds it where it was.
+        path = held["connection_info"]["path"]
+        assert (kept["volume_id"], kept["connection_info"]["path"]) == (ident, path)
+        assert (volumes.show(ident)["size"], volumes.show(ident)["status"]) == (2, "attaching")
+        assert volumes.call("DELETE", f"/attachments/{held['id']}").status_code == 200
+    new = volumes.make()
+    _says(theirs, ident, "migrating")
+    _says(theirs, new, f"target:{ident}")
+    failed = {"os-migrate_volume_completion": {"new_volume": new, "error": True}}
+    assert theirs.act(ident, **failed).status_code == 200
+    assert theirs.show(ident)["migration_status"] == "error"
+    assert (files / f"volume-{ident}").read_bytes() == content
+    assert volumes.call("DELETE", f"/volumes/{ident}").status_code == 202
+    assert not Path(path).exists()
+    assert not (files / f"volume-{ident}").is_symlink()
+
+
+def _says(volumes: Volumes, ident: str, migration_status: str) -> None:
+    answer = volumes.act(ident, **{"os-reset_status": {"migration_status": migration_status}})
+    assert answer.status_code == 202
+
+
 def test_an_image_of_a_volume(companions: Companions, mine: Connection, volumes: Volumes, name: str) -> None:
     ident = volumes.make()
     with (companions.state / "volumes" / f"volume-{ident}").open("r+b") as volume:

@@ -1,5 +1,6 @@
-"""Each service dies at each point it passes while each kind of operation is done, and everything is as it should be
-afterwards: the operation is done or taken back, nothing is stuck, and nothing is left over anywhere.
+"""Each service dies at each point it passes while each kind of operation is done, and while each is taken back, and
+everything is as it should be afterwards: the operation is done or taken back, nothing is stuck, and nothing is left
+over anywhere.
 
 What a point is: see tests.support.lives. CHAOS_POINTS=all goes through all of them; without it a few
 stand for them.
@@ -7,17 +8,21 @@ stand for them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from tests.support import operations as kit
 from tests.support.lives import Life
 from tests.support.region_site import Site
-from tests.support.subjects import DELETE_RESIZED, KINDS, Subject
+from tests.support.subject_kinds import DELETE_RESIZED, FAILURES, KINDS, Failure
+from tests.support.subjects import Subject
 from tests.support.whole import SERVICES, Whole
 
 pytestmark = [
@@ -36,69 +41,128 @@ OPTIONS = {
 # Where not all are gone through: the kinds for each service, and of each so many points, so far apart.
 FEW, APART = 2, 5
 CHOSEN = {
-    "placement": ["create", "offload", "resize", "confirm", "revert", "migrate live", "force delete"],
-    "api": ["create in a group", "stop", "resize", "confirm", "attach interface", "delete", "restore"],
+    "placement": ["create", "offload", "resize", "evacuate", "revert", "migrate live", "force delete"],
+    "api": ["create several", "stop", "resize", "attach interface", "delete", "restore"],
     "conductor": [
-        "create",
+        "create backup",
         "shelve",
         "resize",
-        "attach volume",
+        "evacuate",
+        "swap volume",
         "attach share",
-        "force delete",
         DELETE_RESIZED,
     ],
-    "scheduler": ["create in a group", "resize", "unshelve", "migrate live"],
-    "compute": [
-        "create",
-        "rebuild",
-        "shelve",
-        "resize",
-        "revert",
-        "migrate live",
-        "attach volume",
-        "detach share",
-    ],
+    "scheduler": ["create in a group", "create several", "unshelve"],
+    "compute": ["create", "rebuild", "resize", "revert", "evacuate", "swap volume", "detach share"],
+}
+# The same of what is taken back; there each kind has fewer points.
+UNDONE = {
+    "placement": ["resize"],
+    "api": ["create what fits nowhere"],
+    "conductor": ["resize", "evacuate"],
+    "scheduler": ["create what fits nowhere"],
+    "compute": ["shelve", "revert"],
 }
 
 
+def _groups(every: Iterable[str], chosen: Mapping[str, Sequence[str]], least: int) -> list[Any]:
+    """Services with the kinds of operations they die in, and how often at least; where all are gone through, each
+    kind by itself, for some pass by a service."""
+    if not ALL:
+        return [pytest.param(service, chosen[service], least, id=service) for service in SERVICES]
+    return [
+        pytest.param(service, [kind], 0, id=f"{service}-{kind.replace(' ', '_')}")
+        for service in SERVICES
+        for kind in every
+    ]
+
+
+class Region:
+    """One for all tests, as long as they find it as it should be: what was left in it would fail the others."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._site: Site | None = None
+        self._sound = False
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[Site]:
+        if not self._sound:
+            self.close()
+            self._site = Site(Whole(self._factory.mktemp("region"), **OPTIONS))
+        assert self._site is not None
+        self._sound = False
+        yield self._site
+        self._sound = True
+
+    def close(self) -> None:
+        if self._site is not None:
+            self._site.close()
+            self._site.whole.close()
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    whole = Whole(tmp_path_factory.mktemp("region"), **OPTIONS)
-    site = Site(whole)
-    yield site
-    site.close()
-    whole.close()
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
+    region = Region(tmp_path_factory)
+    yield region
+    region.close()
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_may_die_at_any_point(site: Site, service: str) -> None:
+@pytest.mark.parametrize(("service", "kinds", "least"), _groups(KINDS, CHOSEN, 3))
+def test_a_service_may_die_at_any_point(
+    region: Region, service: str, kinds: Sequence[str], least: int
+) -> None:
+    with region.entered() as site:
+        assert _deaths(site, service, kinds) >= least
+
+
+@pytest.mark.parametrize(("service", "kinds", "least"), _groups(FAILURES, UNDONE, 1))
+def test_a_service_may_die_while_something_is_taken_back(
+    region: Region, service: str, kinds: Sequence[str], least: int
+) -> None:
+    with region.entered() as site:
+        assert _deaths(site, service, kinds, FAILURES) >= least
+
+
+def _deaths(
+    site: Site, service: str, kinds: Sequence[str], failures: Mapping[str, Failure] = MappingProxyType({})
+) -> int:
     subject = Subject(site)
     deaths = 0
-    for number, kind in enumerate(KINDS if ALL else CHOSEN[service]):
+    for number, kind in enumerate(kinds):
         points = itertools.count() if ALL else range(number % APART, APART * FEW, APART)
         for last in points:
-            if not _dies(site, subject, service, kind, last):
+            if not _dies(site, subject, service, kind, last, failures.get(kind)):
                 break
             deaths += 1
     subject.end()
-    assert deaths >= 3
+    print(f"{service} died at {deaths} points of: {', '.join(kinds)}{', taken back' if failures else ''}")
+    return deaths
 
 
-def _dies(site: Site, subject: Subject, service: str, kind: str, last: int) -> bool:
-    """Whether the operation came as far as that point."""
+def _dies(site: Site, subject: Subject, service: str, kind: str, last: int, failure: Failure | None) -> bool:
+    """Whether the operation, or its undoing, came as far as that point."""
     subject.prepare(kind)
+    since = None
+    if failure is not None and failure.rule is not None:
+        site.whole.disturb(failure.rule(subject.server))
+        since = site.whole.lives.failed
     life = site.whole.life[service]
-    life.arm(last)
+    life.arm(last, since)
     ended = threading.Event()
     reaper = threading.Thread(target=_follow, args=(site, service, life, ended), daemon=True)
     reaper.start()
     try:
-        subject.act(kind)
-        subject.check(lambda: f"{kind}, {service} died {_point(life, last)}")
+        subject.act(kind, failure)
+        what = kind if failure is None else f"{kind}, taken back"
+        subject.check(lambda: f"{what}, {service} died {_point(life, last)}")
+        assert since is None or since.is_set(), f"{kind} did not fail"
     finally:
         ended.set()
         reaper.join()
         life.disarm()
+        if since is not None:
+            site.whole.disturb()
     if life.died.is_set():
         kit.count_a_death(service)
     return life.died.is_set()

@@ -57,11 +57,17 @@ class Sequences(RuleBasedStateMachine):
         self.servers: dict[str, Server] = {}
         self.told: list[str] = []
 
-    @initialize()
-    def boot(self) -> None:
-        for flavor in (model.SMALL, model.LARGE):
-            id_ = self.site.boot("server", flavor)
-            self.servers[id_] = Server("server", self.site.show(id_)["OS-EXT-SRV-ATTR:host"], flavor=flavor)
+    @initialize(together=st.booleans())
+    def boot(self, together: bool) -> None:
+        if together:
+            self.told.append("created together")
+            for name, id_ in zip(("server-1", "server-2"), self.site.boot_together("server", 2), strict=True):
+                self.servers[id_] = Server(name, self.site.show(id_)["OS-EXT-SRV-ATTR:host"])
+        else:
+            for flavor in (model.SMALL, model.LARGE):
+                id_ = self.site.boot("server", flavor)
+                host = self.site.show(id_)["OS-EXT-SRV-ATTR:host"]
+                self.servers[id_] = Server("server", host, flavor=flavor)
         self._compare_all()
 
     @rule(number=NUMBERS, choices=st.lists(CHOICES, min_size=2, max_size=4), who=WHO)
@@ -97,6 +103,7 @@ class Sequences(RuleBasedStateMachine):
     def _act(self, number: int, action: str, who: str) -> None:
         id_, server = list(self.servers.items())[number]
         verdict = model.judged(server, action, who)
+        doomed = set(server.doomed)
         self.met[action, verdict] += 1
         self.told.append(f"{number} {action} as {who}: {verdict}")
         answer = self.site.ask(id_, server, action, who)
@@ -107,6 +114,10 @@ class Sequences(RuleBasedStateMachine):
         else:
             assert answer.status_code == REFUSALS[verdict], self._story(answer)
             assert WORDS.get(verdict, "") in answer.text, self._story(answer)
+            if action == "swap volume":
+                self.site.stay(min(server.volumes))
+        if server.status == "DELETED":
+            self.site.forget(doomed)
         wait(lambda: self.site.idle(id_), "end of what is under way")
         self._compare(id_, server)
         if verdict == ALLOWED:
@@ -121,8 +132,6 @@ class Sequences(RuleBasedStateMachine):
             server.ports.add(answer.json["interfaceAttachment"]["port_id"])
         elif action == "detach interface":
             server.ports.remove(min(server.ports))
-        elif action == "detach volume":
-            server.volumes.remove(min(server.volumes))
         elif action == "attach volume":
             server.volumes.add(self.site.chosen)
         elif action == "attach share":
@@ -152,6 +161,7 @@ class Sequences(RuleBasedStateMachine):
         self._compare_totals()
         ports = Counter({id_: len(server.ports) for id_, server in self.servers.items() if server.ports})
         assert self.site.ports() == ports, self._story()
+        assert self.site.all_volumes() == set(self.site.volumes), self._story()
         held = Counter((volume, id_) for id_, server in self.servers.items() for volume in server.volumes)
         assert self.site.attachments() == held, self._story()
         sharing = [server for server in self.servers.values() if server.shares]
@@ -173,7 +183,9 @@ def _seen(shown: dict[str, Any]) -> dict[str, Any]:
         "locked": shown["locked"],
         "name": shown["name"],
         "metadata": shown["metadata"],
-        "volumes": sorted(one["id"] for one in shown["os-extended-volumes:volumes_attached"]),
+        "volumes": sorted(
+            (one["id"], one["delete_on_termination"]) for one in shown["os-extended-volumes:volumes_attached"]
+        ),
     }
 
 
@@ -189,7 +201,7 @@ def _expected(server: Server) -> dict[str, Any]:
         "locked": bool(server.lock),
         "name": server.name,
         "metadata": server.metadata,
-        "volumes": sorted(server.volumes),
+        "volumes": sorted((volume, volume in server.doomed) for volume in server.volumes),
     }
 
 

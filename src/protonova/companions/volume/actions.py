@@ -152,6 +152,40 @@ def _reset_status(ident: str, given: Given) -> Response:
     return web.empty(202)
 
 
+def _complete_migration(ident: str, given: Given) -> Response:
+    """Whoever has copied a volume to a new one says so, or that it failed. The volume goes on under its own id, and
+    the new one is no more in any case. That both are on the move is said by `os-reset_status`: nothing here moves
+    volumes by itself."""
+    if not caller().is_privileged:
+        caller().require_admin()
+    wanted = check.text(given, "new_volume", least=1)
+    failed = check.flag(given, "error", False)
+
+    def work(db: sqlite3.Connection) -> None:
+        row, new = found(db, "volumes", ident), found(db, "volumes", wanted)
+        if not row["migration_status"]:
+            raise bad(f"Invalid volume: Volume {ident} is not mid-migration.")
+        if new["migration_status"] != f"target:{ident}":
+            raise bad(f"Invalid volume: Volume {wanted} is not what volume {ident} is migrated to.")
+        if store.count(db, "snapshots", volume_id=wanted):
+            raise bad(f"Invalid volume: Volume {wanted} has snapshots.")
+        changes: Given = {"migration_status": "error" if failed else "success", **now()}
+        if failed:
+            store.delete(db, "attachments", volume_id=wanted)
+            cloud().volume_files.drop(cloud().volume_files.path(wanted))
+        else:
+            changes.update(size=new["size"], volume_type_id=new["volume_type_id"])
+            store.update(db, "attachments", {"volume_id": ident}, volume_id=wanted)
+            cloud().volume_files.take_over(ident, wanted)
+        store.update(db, "volumes", changes, id=ident)
+        store.delete(db, "volumes", id=wanted)
+        if not failed:
+            attachments.settle(db, ident)
+
+    write(work)
+    return web.answer({"save_volume_id": ident})
+
+
 def _change(ident: str, changes: dict[str, Any], status: int = 200) -> Response:
     def work(db: sqlite3.Connection) -> None:
         found(db, "volumes", ident)
@@ -347,6 +381,7 @@ _ACTIONS: dict[str, Callable[[str, Given], Response]] = {
     "os-initialize_connection": _initialize,
     "os-terminate_connection": _terminate,
     "os-reset_status": _reset_status,
+    "os-migrate_volume_completion": _complete_migration,
     "os-set_bootable": _set_bootable,
     "os-update_readonly_flag": _set_readonly,
     "os-extend": _extend,

@@ -1,4 +1,5 @@
-"""Volumes and snapshots on disk: sparse raw files. `<id>` is whole, `<id>.part` is being made."""
+"""Volumes and snapshots on disk: sparse raw files. `<id>` is whole, `<id>.part` is being made. A volume whose
+content was moved has a link to the file that has it now: guests know that file by its own name."""
 
 import os
 import shutil
@@ -62,7 +63,19 @@ class VolumeFiles:
     def extend(self, ident: str, size: int) -> None:
         os.truncate(self.path(ident), size * GIB)
 
+    def take_over(self, ident: str, other: str) -> None:
+        """The volume has from now on what the other one had."""
+        path, content = self.path(ident), self.path(other).resolve()
+        former = path.resolve() if path.is_symlink() else None
+        link = self._part(path)
+        link.unlink(missing_ok=True)
+        link.symlink_to(content.name)
+        link.replace(path)
+        if former is not None and former != content:
+            former.unlink(missing_ok=True)
+
     def drop(self, path: Path) -> None:
+        path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
     @staticmethod
@@ -70,7 +83,7 @@ class VolumeFiles:
         return path.with_name(f"{path.name}.part")
 
     def _keep(self, path: Path) -> None:
-        self._part(path).replace(path)
+        self._part(path).replace(path.resolve())
 
     @staticmethod
     def _grow(path: Path, size: int) -> None:

@@ -19,6 +19,8 @@ from protonova.services.conductor.cell import Cell
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Run
 
+# Why the other cell keeps what it has.
+IS_DELETED = "SERVER_IS_DELETED"
 # Seconds one call may take: a little more than the other side waits.
 _PATIENCE = 30.0
 
@@ -66,8 +68,16 @@ def switch(cell: Cell, server_id: str, from_cell_id: str, to_cell_id: str) -> No
 
 
 def take_back(cell: Cell, run: Run, migration: Migration, part: str) -> None:
-    """The server is in this cell, whatever the other one was told, and that has nothing of it any more."""
+    """The server is in this cell, whatever the other one was told, and that has nothing of it any more. Raises
+    SERVER_IS_DELETED while that cell deletes it, in which everybody finds it meanwhile: the deletion will ask this
+    cell for what it has."""
     # Nobody finds a deleted one in any cell.
     with contextlib.suppress(errors.NotFound):
         switch(cell, migration.server_id, migration.other_cell_id, cell.id)
-    withdraw(cell, run, migration, part)
+    try:
+        withdraw(cell, run, migration, part)
+    except errors.Error as error:
+        if error.reason == IS_DELETED:
+            with contextlib.suppress(errors.NotFound):
+                switch(cell, migration.server_id, cell.id, migration.other_cell_id)
+        raise

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from protonova.common.v1.flavor_pb2 import Flavor
 from protonova.common.v1.migration_pb2 import MigrationStatus
 from protonova.common.v1.server_pb2 import PowerState, Server, VmState
 from protonova.common.v1.server_query_pb2 import ServerFilter
 from protonova.conductor.v1 import migration_pb2, server_pb2
+from protonova.services.conductor.moves import store
 from protonova.services.runtime import errors
 from tests.functional.conductor.moves.test_resize import back, failed, full, resized
 from tests.functional.conductor.test_power import stop
 from tests.support.conductor import SECONDS, Conductor, as_user
 from tests.support.crossing import FAR, FAR_HOSTS, NEAR, CrossingEdges
+from tests.support.databases import CROSSED, EVERY, fresh
+from tests.support.gates import Gate
 from tests.support.moving import LARGE, SMALL, Mover
 
 ACTIVE, STOPPED = VmState.VM_STATE_ACTIVE, VmState.VM_STATE_STOPPED
@@ -30,18 +35,40 @@ def edges(tmp_path: Path) -> Iterator[CrossingEdges]:
     edges.close()
 
 
-@pytest.fixture
-def near(tmp_path: Path, edges: CrossingEdges) -> Iterator[Conductor]:
-    conductor = edges.conductor(tmp_path / "near_cell", NEAR)
-    yield conductor
-    conductor.close()
+@pytest.fixture(params=CROSSED)
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of both cells' databases."""
+    return str(request.param)
 
 
 @pytest.fixture
-def far(tmp_path: Path, edges: CrossingEdges) -> Iterator[Conductor]:
-    conductor = edges.conductor(tmp_path / "far_cell", FAR)
-    yield conductor
-    conductor.close()
+def options() -> dict[str, object]:
+    """Of both cells; overridden where a test needs others."""
+    return {}
+
+
+@pytest.fixture
+def near(
+    tmp_path: Path, edges: CrossingEdges, database: str, options: dict[str, object]
+) -> Iterator[Conductor]:
+    yield from a_cell(tmp_path / "near_cell", edges, NEAR, database, options)
+
+
+@pytest.fixture
+def far(
+    tmp_path: Path, edges: CrossingEdges, database: str, options: dict[str, object]
+) -> Iterator[Conductor]:
+    yield from a_cell(tmp_path / "far_cell", edges, FAR, database, options)
+
+
+def a_cell(
+    directory: Path, edges: CrossingEdges, name: str, database: str, options: dict[str, object]
+) -> Iterator[Conductor]:
+    directory.mkdir()
+    with contextlib.contextmanager(fresh)(database, directory) as url:
+        conductor = edges.conductor(directory, name, url, **options)
+        yield conductor
+        conductor.close()
 
 
 @pytest.fixture
@@ -98,6 +125,7 @@ def devices_are_on(edges: CrossingEdges, server: Server, host: str, ip: str) -> 
     assert attachment in edges.volumes.completed
 
 
+@pytest.mark.parametrize("database", EVERY, indirect=True)
 def test_resized_and_confirmed(
     near: Conductor, far: Conductor, mover: Mover, there: Mover, edges: CrossingEdges
 ):
@@ -141,6 +169,7 @@ def test_resized_and_confirmed(
     assert edges.glance.records == {}
 
 
+@pytest.mark.parametrize("database", EVERY, indirect=True)
 def test_resized_and_reverted(
     near: Conductor, far: Conductor, mover: Mover, there: Mover, edges: CrossingEdges
 ):
@@ -298,6 +327,198 @@ def test_deleted_while_it_waits(
     assert not knows(near, server.id)
     assert edges.region.released == [server.id]
     assert there.migration(migration).status == MigrationStatus.MIGRATION_STATUS_CONFIRMED
+
+
+def nothing_is_left(edges: CrossingEdges, server_id: str, migration: str) -> None:
+    assert edges.where(server_id) == edges.aside(server_id) == []
+    assert edges.held(server_id) == edges.held(migration) == {}
+    assert edges.volumes.attachment_ids(server_id) == []
+    assert not [port for port in edges.networks.ports.values() if port.device_id == server_id]
+    assert edges.glance.records == {}
+
+
+def keeps_no_record(conductor: Conductor, server_id: str, migration: str) -> None:
+    """Not one either that is shown to nobody."""
+    cell = conductor.cell
+
+    def read(connection: Connection) -> None:
+        with pytest.raises(errors.NotFound):
+            cell.servers.get(connection, server_id, away=True)
+        assert not store.exists(connection, migration)
+
+    cell.db.read(read)
+
+
+@pytest.fixture
+def going_back(
+    near: Conductor, far: Conductor, mover: Mover, there: Mover, edges: CrossingEdges
+) -> tuple[str, str, Gate]:
+    """A server that is back in the cell it came from, for everybody, when going back fails: server, migration, and
+    what holds that failure up."""
+    server = near.boot(full(edges, "host1"))
+    migration = mover.resize(server.id)
+    there.wait(server.id, resized)
+    all_over(near)
+    gate = edges.transfers.gates.after["SwitchServerCell"] = Gate()
+    refused = errors.FailedPrecondition("Not now.", reason="NOT_NOW")
+    edges.transfers.gates.fail("SwitchServerCell", refused, after=True)
+    there.revert(server.id)
+    gate.wait_reached()
+    return server.id, migration, gate
+
+
+def test_a_server_that_could_not_go_back_is_where_it_was(
+    near: Conductor,
+    far: Conductor,
+    there: Mover,
+    edges: CrossingEdges,
+    going_back: tuple[str, str, Gate],
+):
+    server_id, migration, gate = going_back
+    gate.open()
+    stayed = there.wait(server_id, failed)
+    all_over(near)
+    assert (stayed.vm_state, stayed.host) == (VmState.VM_STATE_RESIZED, "far1")
+    assert not knows(near, server_id)
+    assert edges.running(server_id) == ["far1"]
+    assert edges.aside(server_id) == ["host1"]
+    devices_are_on(edges, stayed, "far1", "192.0.2.2")
+    assert edges.held(migration) == {"host1": 1}
+
+
+def test_deleted_before_a_failed_way_back_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, going_back: tuple[str, str, Gate]
+):
+    server_id, migration, gate = going_back
+    near.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    near.wait_gone(server_id)
+    gate.open()
+    all_over(far)
+    keeps_no_record(far, server_id, migration)
+    nothing_is_left(edges, server_id, migration)
+    assert listed(far) == listed(near) == []
+
+
+def test_deleted_while_a_failed_way_back_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, going_back: tuple[str, str, Gate]
+):
+    server_id, migration, gate = going_back
+    release = edges.region.gates.before["ReleaseServers"] = Gate()
+    near.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    release.wait_reached()
+    gate.open()
+    all_over(far)
+    keeps_no_record(far, server_id, migration)
+    assert edges.transfers.where[server_id] == edges.ids[NEAR]
+    release.open()
+    near.wait_gone(server_id)
+    nothing_is_left(edges, server_id, migration)
+    assert edges.region.released == [server_id]
+
+
+@pytest.mark.parametrize("options", [{"reclaim_instance_interval": 3600}])
+def test_deleted_softly_before_a_failed_way_back_is_undone(
+    near: Conductor, far: Conductor, mover: Mover, edges: CrossingEdges, going_back: tuple[str, str, Gate]
+):
+    server_id, migration, gate = going_back
+    near.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    all_over(near)
+    gate.open()
+    all_over(far)
+    keeps_no_record(far, server_id, migration)
+    kept = near.get(server_id)
+    assert (kept.vm_state, kept.host) == (VmState.VM_STATE_SOFT_DELETED, "host1")
+    assert edges.transfers.where[server_id] == edges.ids[NEAR]
+    assert edges.where(server_id) == ["host1"]
+    assert edges.aside(server_id) == []
+    assert edges.held(server_id) == {"host1": 1}
+    assert edges.held(migration) == {}
+
+
+@pytest.fixture
+def arriving(near: Conductor, far: Conductor, mover: Mover, edges: CrossingEdges) -> tuple[str, str, Gate]:
+    """A server that has come to the other cell, for everybody, when its move fails: server, migration, and what
+    holds that failure up."""
+    server = near.boot(full(edges, "host1"))
+    gate = edges.transfers.gates.after["SwitchServerCell"] = Gate()
+    refused = errors.FailedPrecondition("Not now.", reason="NOT_NOW")
+    edges.transfers.gates.fail("SwitchServerCell", refused, after=True)
+    migration = mover.resize(server.id)
+    gate.wait_reached()
+    return server.id, migration, gate
+
+
+def test_deleted_there_before_a_failed_move_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    server_id, migration, gate = arriving
+    far.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    gate.open()
+    far.wait_gone(server_id)
+    for conductor in (near, near, far):
+        all_over(conductor)
+    keeps_no_record(near, server_id, migration)
+    nothing_is_left(edges, server_id, migration)
+    assert listed(far) == listed(near) == []
+    assert edges.region.released == [server_id]
+
+
+def test_deleted_there_while_a_failed_move_is_undone(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    """What deletes is held up, until the cell it came from has tried to take it back."""
+    server_id, migration, gate = arriving
+    withdrawn = edges.transfers.gates.after["WithdrawServer"] = Gate()
+    far.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    withdrawn.wait_reached()
+    gate.open()
+    withdrawn.open()
+    far.wait_gone(server_id)
+    for conductor in (near, near, far):
+        all_over(conductor)
+    keeps_no_record(near, server_id, migration)
+    nothing_is_left(edges, server_id, migration)
+
+
+def test_deleted_in_both_cells_at_once(
+    near: Conductor, far: Conductor, edges: CrossingEdges, arriving: tuple[str, str, Gate]
+):
+    server_id, migration, gate = arriving
+    for conductor in (near, far):
+        conductor.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server_id))
+    gate.open()
+    for conductor in (near, far, near, far):
+        all_over(conductor)
+    nothing_is_left(edges, server_id, migration)
+    assert listed(far) == listed(near) == []
+    assert set(edges.region.released) == {server_id}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_reset_while_it_is_switched(
+    moment: str, near: Conductor, far: Conductor, mover: Mover, edges: CrossingEdges
+):
+    server = near.boot(full(edges, "host1"))
+    gate = getattr(edges.transfers.gates, moment)["SwitchServerCell"] = Gate()
+    migration = mover.resize(server.id)
+    gate.wait_reached()
+    reset = server_pb2.ResetServerStateRequest(id=server.id, vm_state=VmState.VM_STATE_ERROR)
+    near.servers.ResetServerState(reset)
+    gate.open()
+    # What gives way begins what takes it back from the other cell.
+    for conductor in (near, near, far):
+        all_over(conductor)
+    kept = near.get(server.id)
+    assert (kept.vm_state, kept.task_state, kept.host) == (VmState.VM_STATE_ERROR, 0, "host1")
+    assert listed(near) == [server.id]
+    assert edges.transfers.where[server.id] == edges.ids[NEAR]
+    keeps_no_record(far, server.id, migration)
+    assert edges.where(server.id) == []
+    assert edges.aside(server.id) == ["host1"]
+    assert edges.glance.records == {}
+    near.servers.DeleteServer(server_pb2.DeleteServerRequest(id=server.id))
+    near.wait_gone(server.id)
+    nothing_is_left(edges, server.id, migration)
 
 
 def test_agents_keep_what_is_on_its_way(

@@ -3,6 +3,7 @@ server, while the other one serves it."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from protonova.services.conductor.hosts.store import Hosts
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations.kinds import kinds
 from protonova.services.conductor.operations.moves import transfer
+from protonova.services.conductor.operations.moves.crossing import ABANDON
 from protonova.services.conductor.servers.listing import Listing
 from protonova.services.conductor.service.begin import Beginnings
 from protonova.services.conductor.service.history import History
@@ -39,6 +41,7 @@ from protonova.services.runtime.operations import Engine
 from tests.support import operations as kit
 from tests.support.conductor import Conductor, new_server, node_id
 from tests.support.crossing import FAR, FAR_HOSTS, NEAR, CrossingEdges
+from tests.support.databases import CROSSED, ELSEWHERE, fresh
 from tests.support.moving import HOSTS, LARGE, SMALL, FakeHosts
 
 FINISHED = MigrationStatus.MIGRATION_STATUS_FINISHED
@@ -50,12 +53,13 @@ class Crossed:
 
     near = frozenset({"resize"})
 
-    def __init__(self, kind: str, directory: Path, edges: CrossingEdges) -> None:
+    def __init__(self, kind: str, urls: tuple[str, str], directory: Path, edges: CrossingEdges) -> None:
+        """`urls` of the databases of the cell that is proven, and of the other."""
         self.kind = kind
         self.edges = edges
         self.name, other = (NEAR, FAR) if kind in self.near else (FAR, NEAR)
-        self.other: Conductor = edges.conductor(directory / other, other)
-        self._url = f"sqlite:///{directory}/proven.sqlite"
+        self._url = urls[0]
+        self.other: Conductor = edges.conductor(directory / other, other, urls[1], service_down_time=3600)
         self._numbers = itertools.count(1)
         self._subjects: dict[str, tuple[str, str]] = {}
         self._conf = config.load(
@@ -401,6 +405,73 @@ class Served(Crossed):
         return server
 
 
+class Abandoned(Crossed):
+    """What is left in the far cell of a move to it that gave way; `kind` is the abandonment, whose subject is the
+    migration."""
+
+    near = frozenset({ABANDON})
+
+    def begin(self, engine: Engine) -> str:
+        cell: Cell = engine.cell  # type: ignore[attr-defined]
+        migration_id = f"00000000-0000-4000-9000-{next(self._numbers):012}"
+        edges, far = self.edges, self.other.cell
+        server, arrived, here, there = self._server(), Server(), Migration(), Migration()
+        _spawn(edges.far, "far1", server)
+        # It gave way when everybody had been sent to the far cell already.
+        edges.transfers.where[server.id] = edges.ids[FAR]
+        here = Migration(id=migration_id, server_id=server.id, other_cell_id=edges.ids[FAR], cross_cell=True)
+        there.CopyFrom(here)
+        there.other_cell_id = edges.ids[NEAR]
+        arrived.CopyFrom(server)
+        arrived.host = arrived.node = "far1"
+        far.db.write(lambda c: (far.servers.insert(c, [arrived]), store.insert(c, there)))
+
+        def write(connection: Any) -> str:
+            cell.servers.insert(connection, [server])
+            store.insert(connection, here)
+            return engine.create(connection, ABANDON, migration_id, {"server": server.id})
+
+        operation_id = engine.db.write(write)
+        self._subjects[operation_id] = (server.id, migration_id)
+        engine.run(operation_id)
+        return operation_id
+
+    def assert_done(self, operation_id: str) -> None:
+        server_id, _ = self._subjects[operation_id]
+        self._assert_at(server_id, NEAR, "host1", VmState.VM_STATE_ACTIVE, SMALL)
+        assert self._record(FAR, server_id) is None
+
+
+class Reset(Crossed):
+    """A move to the far cell that is ended by a reset of the server's state: that of `Crossed`, preempted so."""
+
+    def begin(self, engine: Engine) -> str:
+        self._engine = engine
+        return super().begin(engine)
+
+    def preempt(self, engine: Engine, operation_id: str) -> str:
+        cell: Cell = engine.cell  # type: ignore[attr-defined]
+        server_id, _ = self._subjects[operation_id]
+        with context.use(context.internal("test")):
+            Beginnings(cell, engine).reset_state(server_id, VmState.VM_STATE_ERROR)
+        return engine.list(subject=server_id, limit=1)[0].id
+
+    def assert_swept(self, operation_id: str) -> None:
+        """The server is in its cell alone; deleted, nothing is left of it in either."""
+        server_id, migration_id = self._subjects[operation_id]
+        for one in self._engine.list(subject=migration_id):
+            assert self._engine.wait(one.id, kit.PATIENCE).state == "done"
+        server = self._record(NEAR, server_id)
+        assert server is not None
+        assert (server.vm_state, server.task_state) == (VmState.VM_STATE_ERROR, 0)
+        assert self.edges.transfers.where.get(server_id, self.edges.ids[NEAR]) == self.edges.ids[NEAR]
+        assert self._record(FAR, server_id) is None
+        assert not set(self.edges.where(server_id)) & set(FAR_HOSTS)
+        deleting = super().preempt(self._engine, operation_id)
+        assert self._engine.wait(deleting, kit.PATIENCE).state == "done"
+        super().assert_swept(operation_id)
+
+
 def _spawn(fakes: FakeHosts, host: str, server: Server) -> None:
     fakes.drivers[host].spawn(guest_spec(server))
 
@@ -427,17 +498,33 @@ def edges(tmp_path: Path) -> Iterator[CrossingEdges]:
     edges.close()
 
 
+@pytest.fixture(params=CROSSED)
+def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Of both cells' databases, which are of one kind."""
+    a_database = contextlib.contextmanager(fresh)
+    for name in ("proven", "other"):
+        (tmp_path / name).mkdir()
+    with (
+        a_database(request.param, tmp_path / "proven") as own,
+        a_database(request.param, tmp_path / "other") as others,
+    ):
+        yield own, others
+
+
 @pytest.fixture
-def case(request: pytest.FixtureRequest, tmp_path: Path, edges: CrossingEdges) -> Iterator[Crossed]:
-    case = (Crossed if request.param in ALL else Served)(request.param, tmp_path, edges)
+def case(
+    request: pytest.FixtureRequest, tmp_path: Path, urls: tuple[str, str], edges: CrossingEdges
+) -> Iterator[Crossed]:
+    kind = {ABANDON: Abandoned, "reset": Reset, **dict.fromkeys(SERVED, Served)}.get(request.param, Crossed)
+    case = kind("resize" if kind is Reset else request.param, urls, tmp_path, edges)
     yield case
     case.close()
 
 
-every = pytest.mark.parametrize("case", [*ALL, *SERVED], indirect=True)
+every = pytest.mark.parametrize("case", [*ALL, *SERVED, ABANDON], indirect=True)
 
 
-@pytest.mark.parametrize("case", ["resize", "revertResize", *SERVED], indirect=True)
+@pytest.mark.parametrize("case", ["resize", "revertResize", *SERVED, ABANDON], indirect=True)
 def test_every_step_may_be_repeated(case: Crossed) -> None:
     kit.prove_repeatable(case)
 
@@ -463,3 +550,14 @@ def test_another_replica_undoes_what_a_killed_one_was_undoing(case: Crossed) -> 
 @pytest.mark.parametrize("case", [*ALL, transfer.RECEIVE, transfer.RETURN], indirect=True)
 def test_what_preempts_may_arrive_at_any_step(case: Crossed) -> None:
     kit.prove_preempted(case)
+
+
+@pytest.mark.parametrize("case", ["reset"], indirect=True)
+def test_a_reset_of_the_state_may_arrive_at_any_step(case: Crossed) -> None:
+    kit.prove_preempted(case)
+
+
+@pytest.mark.parametrize("urls", ELSEWHERE, indirect=True)
+@pytest.mark.parametrize("case", [transfer.RETURN], indirect=True)
+def test_another_replica_goes_on_on_other_databases_too(case: Crossed) -> None:
+    assert kit.prove_killed(case) >= 2

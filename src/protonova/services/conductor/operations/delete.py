@@ -68,13 +68,16 @@ class Guest(Step):
         return Outcome(host=host)
 
     def _elsewhere(self, run: Run, migration_id: str) -> None:
-        """What another cell has of the server. A server that has come from there has been let go by it, or will be
-        in a moment; one on its way there, or back there, is taken back first."""
+        """What another cell has of the server. One that has come from there is let go by that cell, whatever it is
+        about to do; one on its way there, or back there, is taken back first. A cell that deletes it, too, sees to
+        what it has."""
         migration = self._cell.db.read(lambda c: store.get(c, migration_id))
-        if migration.status in status.ARRIVED:
-            transfers.withdraw(self._cell, run, migration, self.name, by_force=False)
-        else:
-            transfers.take_back(self._cell, run, migration, self.name)
+        take = transfers.withdraw if migration.status in status.ARRIVED else transfers.take_back
+        try:
+            take(self._cell, run, migration, self.name)
+        except errors.FailedPrecondition as error:
+            if error.reason != transfers.IS_DELETED:
+                raise
 
 
 class Ports(Step):

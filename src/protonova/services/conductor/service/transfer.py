@@ -13,9 +13,10 @@ import grpc
 from sqlalchemy.engine import Connection
 
 from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
-from protonova.common.v1.server_pb2 import Server
+from protonova.common.v1.server_pb2 import Server, VmState
 from protonova.conductor.v1 import transfer_pb2 as pb
 from protonova.conductor.v1 import transfer_pb2_grpc
+from protonova.services.conductor.actions import DELETE, SOFT_DELETE
 from protonova.services.conductor.cell import Cell
 from protonova.services.conductor.moves import store
 from protonova.services.conductor.operations.moves import transfer
@@ -29,6 +30,7 @@ _KEYS = uuid.UUID("5a1f5a0e-6a4e-4a6f-8f0a-0d6f6f0b8f11")
 _WAIT = 2.0
 # What the cell a server comes to knows better than the one it leaves.
 _OWN = ("cell_id", "host", "node", "availability_zone", "instance_name", "root_device_name")
+_DELETIONS = (DELETE.operation, SOFT_DELETE.operation)
 _Begin = Callable[[Connection], Mapping[str, Any] | None]
 
 
@@ -79,13 +81,15 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 migration.status, migration.away = MigrationStatus.MIGRATION_STATUS_FINISHED, True
 
             def hide(server: Server) -> None:
+                if server.vm_state == VmState.VM_STATE_SOFT_DELETED:
+                    raise _deleted(server)
+                self._let_deletions_end(connection, server)
                 server.away_by = request.migration_id
 
+            server = self._cell.servers.write(connection, request.server_id, hide, away=True)
             store.change(connection, request.migration_id, keep)
             console_tokens.forget(connection, request.server_id)
-            self._cell.servers.tell(
-                connection, self._cell.servers.write(connection, request.server_id, hide, away=True)
-            )
+            self._cell.servers.tell(connection, server)
             return {"migration": request.migration_id}
 
         done = self._done(transfer.LEAVE_AGAIN, request.key, request.server_id, begin, preempt=True)
@@ -126,6 +130,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
 
         def begin(connection: Connection) -> Mapping[str, Any] | None:
             def hide(server: Server) -> None:
+                self._let_deletions_end(connection, server)
                 if not server.away_by and not request.by_force:
                     raise errors.Aborted(
                         f"Server {server.id} is in this cell.",
@@ -190,6 +195,15 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
 
         self._cell.servers.write(connection, given.id, alter, away=True)
 
+    def _let_deletions_end(self, connection: Connection, server: Server) -> None:
+        """Raises SERVER_IS_DELETED for a server that everybody finds here, and that is being deleted here, whatever
+        its task state says: it is not taken from under its deletion."""
+        if server.away_by:
+            return
+        under_way = self._engine.store.line(connection, server.id)
+        if any(row.kind in _DELETIONS and not row.preempted for row in under_way):
+            raise _deleted(server)
+
     def _done(self, kind: str, key: str, server_id: str, begin: _Begin, *, preempt: bool = False) -> bool:
         """Whether the operation under a key has ended well; begins it if there is none, unless `begin` says that
         there is nothing to do. Raises what it failed with."""
@@ -232,6 +246,12 @@ def _become(server: Server, wanted: Server, kept: Server) -> None:
         server.numa_topology.CopyFrom(kept.numa_topology)
     del server.pci_devices[:]
     server.pci_devices.extend(kept.pci_devices)
+
+
+def _deleted(server: Server) -> errors.FailedPrecondition:
+    return errors.FailedPrecondition(
+        f"Server {server.id} is deleted in this cell.", reason="SERVER_IS_DELETED", server_id=server.id
+    )
 
 
 def _kept_by(server: Server, migration_id: str) -> None:

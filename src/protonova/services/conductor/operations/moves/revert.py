@@ -12,6 +12,8 @@ it is and can be tried again, or confirmed.
 
 from __future__ import annotations
 
+import contextlib
+
 from sqlalchemy.engine import Connection
 
 from protonova.common.v1.migration_pb2 import Migration, MigrationStatus
@@ -34,6 +36,8 @@ from protonova.services.conductor.servers import console_tokens, past
 from protonova.services.runtime import errors
 from protonova.services.runtime.operations import Kind, Outcome, Run, Step
 
+# Why a server that was given back cannot be had again.
+_DELETED = ("SERVER_NOT_FOUND", transfers.IS_DELETED)
 # Ends the label under which the destination keeps what is going back.
 BACK = "-back"
 
@@ -225,15 +229,37 @@ class Return(_Step):
         return Outcome(memory={"returned": True}, apply=apply, host=migration.source_host)
 
     def take_back(self, run: Run) -> Outcome | None:
-        if self.needed(run):
-            cell = self._cell
-            server, migration = destination.load(cell, run)
+        if not self.needed(run):
+            return None
+        cell = self._cell
+        server, migration = destination.load(cell, run)
+        request = transfer_pb2.LeaveAgainRequest(
+            key=transfers.key(run, self.name), server_id=server.id, migration_id=migration.id
+        )
+        try:
             transfers.switch(cell, server.id, migration.other_cell_id, cell.id)
-            request = transfer_pb2.LeaveAgainRequest(
-                key=transfers.key(run, self.name), server_id=server.id, migration_id=migration.id
-            )
             transfers.until_done(cell, run, migration.other_cell_id, "LeaveAgain", request)
+        except errors.Error as error:
+            if error.reason not in _DELETED:
+                raise
+            return self._let_go(run, server, migration)
         return None
+
+    def _let_go(self, run: Run, server: Server, migration: Migration) -> Outcome:
+        """It was deleted as soon as it was back, and is not fetched again: it stays where its deletion finds it, or
+        has found it."""
+        cell = self._cell
+        with contextlib.suppress(errors.NotFound):
+            transfers.switch(cell, server.id, cell.id, migration.other_cell_id)
+        _clean(cell, run, server, migration)
+
+        def apply(connection: Connection) -> None:
+            def hidden(changed: Server) -> None:
+                changed.away_by = migration.id
+
+            cell.servers.tell(connection, cell.servers.write(connection, server.id, hidden, away=True))
+
+        return Outcome(memory={"returned": True}, apply=apply)
 
 
 class Clean(Step):
@@ -246,10 +272,7 @@ class Clean(Step):
     def do(self, run: Run) -> Outcome:
         cell = self._cell
         server, migration = destination.load(cell, run)
-        guests.discard(cell, run, server.id, migration.dest_host, back_label(migration))
-        claims.release(cell, migration.id)
-        claims.place(cell, server, [migration.source_host])
-        claims.settle_usage(cell, migration, migration.old_flavor)
+        _clean(cell, run, server, migration)
 
         def apply(connection: Connection) -> None:
             if migration.other_cell_id:
@@ -283,6 +306,14 @@ class RevertResize(Kind):
             return
         reached = MigrationStatus.MIGRATION_STATUS_FINISHED
         ending.stayed(self._cell, run, REVERT_RESIZE, error, connection, reached)
+
+
+def _clean(cell: Cell, run: Run, server: Server, migration: Migration) -> None:
+    """Nothing of a server that went back is left where it was."""
+    guests.discard(cell, run, server.id, migration.dest_host, back_label(migration))
+    claims.release(cell, migration.id)
+    claims.place(cell, server, [migration.source_host])
+    claims.settle_usage(cell, migration, migration.old_flavor)
 
 
 def _as_it_was(server: Server, migration: Migration) -> Server:
