@@ -282,8 +282,8 @@ class SwapVolumeCase(DetachVolumeCase):
         (device,) = self.record(operation_id).block_devices
         assert (device.volume_id, device.device_name) == (subject.thing, "/dev/vdb")
         assert edges.volumes.attachments_of(subject.server) == {subject.thing: device.attachment_id}
-        assert len(edges.devices.volumes[subject.server]) == 1
-        assert subject.thing not in edges.devices.volumes[subject.server]
+        assert edges.devices.volumes[subject.server] == {subject.thing: "/dev/vdb"}
+        assert edges.devices.attachments[subject.server] == {subject.thing: device.attachment_id}
 
 
 class AssistedCase(DetachVolumeCase):

@@ -12,11 +12,12 @@ from tests.support.agents import Guests
 
 
 class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
-    """Names of volumes, addresses of ports and tags of shares by server id. A method is refused or held by its
-    guests' means."""
+    """Names and attachments of volumes, addresses of ports and tags of shares by server id. A method is refused or
+    held by its guests' means."""
 
     def __init__(self, guests: Guests) -> None:
         self.volumes: dict[str, dict[str, str]] = defaultdict(dict)
+        self.attachments: dict[str, dict[str, str]] = defaultdict(dict)
         self.ports: dict[str, dict[str, list[str]]] = defaultdict(dict)
         self.shares: dict[str, dict[str, str]] = defaultdict(dict)
         self.sizes: dict[str, int] = {}
@@ -29,11 +30,13 @@ class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
         assert request.device.HasField("connection")
         held = self.volumes[request.server_id]
         name = held.setdefault(request.device.volume_id, request.device.device_name)
+        self.attachments[request.server_id][request.device.volume_id] = request.device.attachment_id
         return self._leave("AttachGuestVolume", pb.AttachGuestVolumeResponse(device_name=name))
 
     def DetachGuestVolume(self, request, context):
         self._enter("DetachGuestVolume", request, context)
         self.volumes[request.server_id].pop(request.volume_id, None)
+        self.attachments[request.server_id].pop(request.volume_id, None)
         return self._leave("DetachGuestVolume", pb.DetachGuestVolumeResponse())
 
     def SwapGuestVolume(self, request, context):
@@ -43,6 +46,8 @@ class Devices(guest_device_pb2_grpc.GuestDeviceServiceServicer):
             held[request.device.volume_id] = held.pop(request.volume_id)
         elif request.device.volume_id not in held:
             raise errors.FailedPrecondition("There is no such disk.", reason="DEVICE_NOT_FOUND")
+        self.attachments[request.server_id].pop(request.volume_id, None)
+        self.attachments[request.server_id][request.device.volume_id] = request.device.attachment_id
         return self._leave("SwapGuestVolume", pb.SwapGuestVolumeResponse())
 
     def ExtendGuestVolume(self, request, context):

@@ -48,6 +48,10 @@ def test_volumes(agent):
     swap = pb.SwapGuestVolumeRequest(**common("copy"), volume_id="two", device=device("three"))
     for _ in range(2):
         agent.devices.SwapGuestVolume(swap)
+    # What a volume service moves keeps its id.
+    again = pb.SwapGuestVolumeRequest(**common("again"), volume_id="three", device=device("three"))
+    for _ in range(2):
+        agent.devices.SwapGuestVolume(again)
     agent.devices.ExtendGuestVolume(pb.ExtendGuestVolumeRequest(**common("x"), volume_id="three", size_gb=2))
     with pytest.raises(errors.FailedPrecondition) as caught:
         agent.devices.ExtendGuestVolume(

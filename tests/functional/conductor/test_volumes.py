@@ -276,7 +276,12 @@ def test_swap(cell: Conductor, edges: Edges):
     assert (device.volume_id, device.device_name) == (old.id, "/dev/vdb")
     assert edges.volumes.migrations == [(old.id, new.id, False)]
     assert edges.volumes.attachments == {device.attachment_id: (old.id, server.id)}
-    assert edges.devices.volumes[server.id] == {new.id: "/dev/vdb"}
+    assert edges.devices.volumes[server.id] == {old.id: "/dev/vdb"}
+    assert edges.devices.attachments[server.id] == {old.id: device.attachment_id}
+    detach(cell, cell.get(server.id), old)
+    cell.settled(server.id)
+    assert not cell.get(server.id).block_devices
+    assert not edges.devices.volumes[server.id]
 
 
 def test_a_swap_that_fails(cell: Conductor, edges: Edges):

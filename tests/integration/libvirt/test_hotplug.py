@@ -85,6 +85,8 @@ def it_is_swapped(scene) -> None:
     source = Path(scene.data.connection["data"]["device_path"])
     with source.open("r+b") as file:
         file.write(b"what the user wrote")
+    # As a volume service that moves one has it: another place, the same id.
+    scene.other = replace(scene.other, volume_id=scene.data.volume_id)
     for _ in range(2):
         scene.driver.swap_volume(scene.id, scene.data.volume_id, scene.other)
     target = scene.other.connection["data"]["device_path"]

@@ -587,8 +587,8 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def swap_volume(self, server_id: str, volume_id: str, new: VolumeDisk) -> None:
-        """Copy a volume of a running guest to another one, which then takes its place under its name. When the
-        new one is in its place already there is nothing to do."""
+        """Copy a volume of a running guest to another one, which then takes its place under its name, and may have
+        its id. When the new one is in its place already there is nothing to do."""
 
     @abc.abstractmethod
     def extend_volume(self, server_id: str, volume_id: str, size_gb: int) -> None:

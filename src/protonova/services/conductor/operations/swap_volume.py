@@ -1,5 +1,6 @@
 """Swapping a volume for another one, for a volume service that moves it: what is on it is copied while the guest
-runs, and the new one takes its place under the same name."""
+runs, and the new one takes its place under the same name. It takes its id, too: the volume service gives that to
+what goes on, and the guest must know the disk by the id by which it will be detached."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class Copy(Step):
         server = cell.db.read(lambda c: cell.servers.get(c, run.subject))
         new = BlockDevice()
         new.CopyFrom(device_of(server, run))
-        new.volume_id, new.attachment_id = run.payload["new_volume"], run.memory["attachment"]
+        new.attachment_id = run.memory["attachment"]
         connector = volume.connector_of(cell, server.host)
         volume.set_connection(new, cell.outside.volumes.connect_attachment(new.attachment_id, connector))
         Plugging(cell, run, server.host, self.timeout).swap_volume(run.payload["volume"], new)
@@ -61,7 +62,7 @@ class Copy(Step):
         if plugging.untouched:
             return
         try:
-            plugging.swap_volume(run.payload["new_volume"], device_of(server, run))
+            plugging.swap_volume(run.payload["volume"], device_of(server, run))
         except errors.Error as error:
             # The guest never had the new one.
             if error.reason not in ("DEVICE_NOT_FOUND", "GUEST_NOT_FOUND"):

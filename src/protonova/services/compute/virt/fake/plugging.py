@@ -58,14 +58,16 @@ class FakePlugging(Driver):
     def swap_volume(self, server_id: str, volume_id: str, new: VolumeDisk) -> None:
         with self._turns.take(server_id) as revoked:
             record = self._called("swap_volume", server_id, revoked)
-            if new.volume_id in record.volumes:
+            renamed = new.volume_id != volume_id
+            if renamed and new.volume_id in record.volumes:
                 self._drop(record, "volumes", volume_id)
                 return
             name = self._volume(record, volume_id)
             if record.power_state is not PowerState.RUNNING:
                 raise errors.VolumeSwapFailed(f"guest {server_id} does not run, nothing can be copied")
             self._keep_plug(record, "volumes", new.volume_id, name)
-            self._drop(record, "volumes", volume_id)
+            if renamed:
+                self._drop(record, "volumes", volume_id)
 
     def extend_volume(self, server_id: str, volume_id: str, size_gb: int) -> None:
         with self._turns.take(server_id) as revoked:

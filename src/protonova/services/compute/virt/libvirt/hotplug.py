@@ -119,7 +119,10 @@ class HotPlug(Driver):
             guest = self._plugged(server_id)
             held = guest.device(disk_of(guest.layout, volume_id), live=True)
             if held is None:
-                if any(disk.volume_id == new.volume_id for disk in guest.layout.spec.disks):
+                kept = next(
+                    (disk for disk in guest.layout.spec.disks if disk.volume_id == new.volume_id), None
+                )
+                if kept is not None and kept.connection == new.connection:
                     return
                 raise errors.DeviceNotFound(f"guest {server_id} runs with no volume {volume_id}")
             name, target = target_of(held), held.find("target")
