@@ -224,8 +224,11 @@ class Whole:
     def close(self) -> None:
         self.gateway.close()
         for name in reversed(SERVICES):
-            server = self.life.pop(name).server
-            assert server is not None
-            server.stop(0)
+            life = self.life.pop(name)
+            assert life.server is not None
+            if life.died.is_set():
+                life.bury()
+            else:
+                life.server.stop(0)
         self.companions.close()
         self._open.close()

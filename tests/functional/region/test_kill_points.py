@@ -158,9 +158,10 @@ def _dies(site: Site, subject: Subject, service: str, kind: str, last: int, fail
         subject.check(lambda: f"{what}, {service} died {_point(life, last)}")
         assert since is None or since.is_set(), f"{kind} did not fail"
     finally:
+        # From now on it does not die; if it has, it lives again before anything else is asked of it.
+        life.disarm()
         ended.set()
         reaper.join()
-        life.disarm()
         if since is not None:
             site.whole.disturb()
     if life.died.is_set():
