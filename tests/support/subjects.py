@@ -254,6 +254,8 @@ class Subject:
 
     def _from(self, world: World, shown: dict[str, Any]) -> list[str]:
         site = self.site
+        if shown["status"] == "UNKNOWN":
+            return ["its cell does not answer"]
         wanted = copy.deepcopy(world.server)
         if wanted is None or wanted.status == "DELETED":
             facts: dict[str, tuple[Any, Any]] = {"status": (shown["status"], "DELETED")}
