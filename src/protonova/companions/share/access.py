@@ -16,9 +16,10 @@ from flask import Response, request
 from protonova.companions import check, clock, store, web
 from protonova.companions.caller import caller
 from protonova.companions.fault import Fault, bad, conflict, forbidden
+from protonova.companions.project_routes import writer
 from protonova.companions.share import microversion, shares
 from protonova.companions.share.locks import add, drop_of, of_resource, owns
-from protonova.companions.share.routes import found_share, read, route, write, writer
+from protonova.companions.share.routes import found_share, read, route, write
 
 _HIDDEN = "******"
 _LEVELS = ("rw", "ro")

@@ -11,8 +11,9 @@ from flask import Response, request
 from protonova.companions import check, clock, store, web
 from protonova.companions.caller import caller
 from protonova.companions.fault import Fault, bad, forbidden
+from protonova.companions.project_routes import writer
 from protonova.companions.share import microversion
-from protonova.companions.share.routes import everything, found_share, read, route, window, write, writer
+from protonova.companions.share.routes import everything, found_share, read, route, window, write
 
 _ACTIONS = {"share": ("delete",), "access_rule": ("delete", "show")}
 _FILTERS = ("resource_id", "resource_type", "resource_action", "user_id", "lock_context", "lock_reason")

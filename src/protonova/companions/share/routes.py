@@ -4,37 +4,20 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from protonova.companions import check, store, web
-from protonova.companions.caller import Caller, caller
+from protonova.companions.caller import caller
 from protonova.companions.cloud import cloud
-from protonova.companions.fault import Fault, bad
+from protonova.companions.fault import Fault
+from protonova.companions.project_routes import ProjectRoutes
 from protonova.companions.share import microversion
 
 blueprint = Blueprint("share", __name__)
 blueprint.before_request(microversion.choose)
 blueprint.after_request(microversion.echo)
 
-Handler = Callable[..., Response]
-
-
-def route(rule: str, *methods: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        for prefix in ("/v2", "/v2/<string(length=32):project_id>"):
-            blueprint.add_url_rule(
-                f"{prefix}{rule}", handler.__name__, handler, methods=list(methods) or ["GET"]
-            )
-        return handler
-
-    return register
-
-
-@blueprint.url_value_preprocessor
-def _project_of_path(_: str | None, values: dict[str, Any] | None) -> None:
-    project_id = (values or {}).pop("project_id", None)
-    if project_id and values is not None and not caller().is_privileged and caller().project_id != project_id:
-        raise bad("The project in the address is not the one of the token.")
+route = ProjectRoutes(blueprint, "/v2")
 
 
 def read(work: Callable[..., Any]) -> Any:
@@ -43,12 +26,6 @@ def read(work: Callable[..., Any]) -> Any:
 
 def write(work: Callable[..., Any]) -> Any:
     return cloud().share.write(work)
-
-
-def writer() -> Caller:
-    who = caller()
-    who.require_member()
-    return who
 
 
 def link(path: str) -> str:

@@ -14,17 +14,9 @@ from protonova.companions import check, clock, paging, store, web
 from protonova.companions.caller import caller
 from protonova.companions.cloud import Cloud, cloud
 from protonova.companions.fault import Fault, bad, conflict, forbidden
+from protonova.companions.project_routes import writer
 from protonova.companions.share import discovery, microversion
-from protonova.companions.share.routes import (
-    everything,
-    found_share,
-    links,
-    read,
-    route,
-    window,
-    write,
-    writer,
-)
+from protonova.companions.share.routes import everything, found_share, links, read, route, window, write
 
 PROTOCOL = "LOCAL"
 _HOST = "companion@directories#pool"

@@ -12,10 +12,11 @@ from protonova.companions.caller import caller
 from protonova.companions.cloud import cloud
 from protonova.companions.fault import Fault, bad
 from protonova.companions.image import data as image_data
+from protonova.companions.project_routes import writer
 from protonova.companions.volume import attachments, connection, quotas, types, volumes, worker
 from protonova.companions.volume.files import converts
 from protonova.companions.volume.microversion import require
-from protonova.companions.volume.routes import action, found, now, read, route, write, writer
+from protonova.companions.volume.routes import action, found, now, read, route, write
 
 Given = dict[str, Any]
 _STATUSES = (

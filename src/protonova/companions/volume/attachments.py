@@ -13,8 +13,9 @@ from flask import Response, request
 from protonova.companions import check, clock, store, web
 from protonova.companions.caller import caller
 from protonova.companions.fault import Fault, bad
+from protonova.companions.project_routes import writer
 from protonova.companions.volume import connection, microversion
-from protonova.companions.volume.routes import action, found, now, page, read, route, within, write, writer
+from protonova.companions.volume.routes import action, found, now, page, read, route, within, write
 
 _MODES = ("rw", "ro", "null")
 _SORTABLE = {"id", "created_at", "status", "volume_id"}

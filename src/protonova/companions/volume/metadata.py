@@ -8,7 +8,8 @@ from flask import Response, request
 from protonova.companions import check, store, web
 from protonova.companions.caller import caller
 from protonova.companions.fault import Fault, bad
-from protonova.companions.volume.routes import found, now, read, route, write, writer
+from protonova.companions.project_routes import writer
+from protonova.companions.volume.routes import found, now, read, route, write
 
 _TABLES = "<any(volumes, snapshots):table>/<ident>/metadata"
 

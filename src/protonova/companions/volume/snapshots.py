@@ -10,6 +10,7 @@ from protonova.companions import check, clock, store, web
 from protonova.companions.caller import caller
 from protonova.companions.cloud import cloud
 from protonova.companions.fault import Fault, bad
+from protonova.companions.project_routes import writer
 from protonova.companions.volume import microversion, quotas, worker
 from protonova.companions.volume.routes import (
     action,
@@ -21,7 +22,6 @@ from protonova.companions.volume.routes import (
     route,
     within,
     write,
-    writer,
 )
 
 _SORTABLE = {"id", "name", "display_name", "size", "status", "created_at", "updated_at", "volume_id"}

@@ -11,6 +11,7 @@ from protonova.companions.caller import Caller, caller
 from protonova.companions.cloud import cloud
 from protonova.companions.fault import Fault, bad
 from protonova.companions.image.routes import visible as visible_image
+from protonova.companions.project_routes import writer
 from protonova.companions.volume import microversion, quotas, types, worker
 from protonova.companions.volume.files import GIB
 from protonova.companions.volume.routes import (
@@ -23,7 +24,6 @@ from protonova.companions.volume.routes import (
     route,
     within,
     write,
-    writer,
 )
 
 _SORTABLE = {
