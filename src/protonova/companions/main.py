@@ -15,7 +15,7 @@ from typing import IO, Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from protonova.companions import web
+from protonova.companions import element_fault, web
 from protonova.companions.cloud import EXTENSION, Cloud
 from protonova.companions.fault import Fault
 from protonova.companions.identity import api as identity
@@ -26,17 +26,15 @@ from protonova.companions.network import api as network
 from protonova.companions.network import fault as network_fault
 from protonova.companions.settings import Settings
 from protonova.companions.share import api as share
-from protonova.companions.share import fault as share_fault
 from protonova.companions.store import Store
 from protonova.companions.volume import api as volume
-from protonova.companions.volume import fault as volume_fault
 
 _WRITTEN: dict[str, Callable[[Fault], Response]] = {
     "identity": identity_fault.written,
     "image": image_fault.written,
     "network": network_fault.written,
-    "share": share_fault.written,
-    "volume": volume_fault.written,
+    "share": element_fault.written,
+    "volume": element_fault.written,
 }
 
 

@@ -1,4 +1,4 @@
-"""Volume's form of a fault: an element named after the status."""
+"""Volume's and Share's form of a fault: an element named after the status."""
 
 from flask import Response
 
@@ -24,7 +24,3 @@ def written(fault: Fault) -> Response:
         return identity_fault.written(fault)
     element = _ELEMENTS.get(fault.status, "computeFault")
     return answer({element: {"code": fault.status, "message": fault.message}}, fault.status, fault.headers)
-
-
-def invalid(message: str) -> Fault:
-    return Fault(400, message)
