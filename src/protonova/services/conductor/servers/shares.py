@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from protonova.common.v1.server_pb2 import PowerState, Server, ServerShare, ShareStatus
+from protonova.common.v1.server_pb2 import Server, ServerShare, ShareStatus
 from protonova.services.conductor import tables
+from protonova.services.conductor.states import RUNS
 from protonova.services.runtime import errors
 
 _rows = tables.server_shares
-_MOUNTED = (PowerState.POWER_STATE_RUNNING, PowerState.POWER_STATE_PAUSED)
 _ATTACHING = ShareStatus.SHARE_STATUS_ATTACHING
 _ACTIVE = ShareStatus.SHARE_STATUS_ACTIVE
 _DETACHING = ShareStatus.SHARE_STATUS_DETACHING
@@ -45,7 +45,7 @@ def follow(server: Server) -> None:
     for share in server.shares:
         if not share.plugged or share.status == _DETACHING:
             continue
-        if server.power_state in _MOUNTED:
+        if server.power_state in RUNS:
             share.status = _ACTIVE
         elif share.status == _ACTIVE:
             share.status = ShareStatus.SHARE_STATUS_INACTIVE
